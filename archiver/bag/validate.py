@@ -1,0 +1,363 @@
+"""Checks a bag after RFC 8493: structure, completeness, fixity.
+
+Job: steps 1 to 3 of a verification (docs/verification.md), all findings, never
+only the first. Limits: reads through a :class:`~archiver.bag.tree.BagTree`,
+writes nothing, fetches nothing; seal, trust and time are judged elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from archiver.bag.ledger import Ledger, LedgerManifest
+from archiver.bag.model import (
+    DECLARATION_FILE,
+    PAYLOAD_DIRECTORY,
+    BagInfo,
+    Declaration,
+    ManifestName,
+    Oxum,
+)
+from archiver.bag.names import decode_path, normalise
+from archiver.bag.progress import Progress, Silent
+from archiver.bag.read import ManifestReader, find_codec, parse_bag_info, parse_declaration, parse_fetch
+from archiver.bag.tree import BagTree, Listing, Reading
+from archiver.findings import Findings
+
+__all__ = ["BagFacts", "check_bag"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BagFacts:
+    """What was learnt of a bag: sizes are what was found, not what was stated."""
+
+    declaration: Declaration | None
+    info: BagInfo
+    payload_files: int
+    payload_bytes: int
+    payload_algorithms: tuple[str, ...]
+    tag_algorithms: tuple[str, ...]
+
+
+def check_bag(
+    tree: BagTree, findings: Findings, *, fast: bool = False, progress: Progress | None = None
+) -> BagFacts:
+    """Check ``tree`` and gather what is found in ``findings``.
+
+    ``fast`` leaves step 3 out: structure, completeness and Payload-Oxum only,
+    no checksum is computed.
+    """
+    return _Check(tree, findings, fast=fast, progress=progress or Silent()).run()
+
+
+class _Check:
+    def __init__(
+        self, tree: BagTree, findings: Findings, *, fast: bool, progress: Progress
+    ) -> None:
+        self._tree = tree
+        self._findings = findings
+        self._fast = fast
+        self._progress = progress
+        self._base = tree.base_files()
+        self._declared: Declaration | None = None
+        self._declaration = Declaration((1, 0), "UTF-8")
+        self._manifests: list[ManifestName] = []
+        self._payload = Ledger()
+        self._tags = Ledger()
+        self._unfetched: set[str] = set()
+        self._strays: list[tuple[str, str, int]] = []
+        self._files = 0
+        self._bytes = 0
+
+    def run(self) -> BagFacts:
+        self._read_declaration()
+        self._name_manifests()
+        info = self._read_info()
+        self._load(self._payload, tag=False)
+        self._load(self._tags, tag=True)
+        self._read_fetch()
+        self._check_manifests()
+        self._check_payload()
+        self._check_tag_files()
+        self._check_oxum(info)
+        return BagFacts(
+            declaration=self._declared,
+            info=info,
+            payload_files=self._files,
+            payload_bytes=self._bytes,
+            payload_algorithms=tuple(m.algorithm_name for m in self._names(tag=False)),
+            tag_algorithms=tuple(m.algorithm_name for m in self._names(tag=True)),
+        )
+
+    # -- step 1: structure
+
+    def _read_declaration(self) -> None:
+        if DECLARATION_FILE not in self._base:
+            self._findings.add("E-BAG-001", DECLARATION_FILE)
+            return
+        data = self._read_start(DECLARATION_FILE)
+        declared = None if data is None else parse_declaration(data, self._findings)
+        if declared is None:
+            return
+        self._declared = declared
+        if find_codec(declared.encoding) is None:
+            self._findings.add("U-BAG-006", DECLARATION_FILE, encoding=declared.encoding)
+            declared = Declaration(declared.version, "UTF-8")
+        self._declaration = declared
+
+    def _read_start(self, path: str) -> bytes | None:
+        """The first 64 KiB of a tag file; a finding where it can't be read."""
+        try:
+            with self._tree.open(path) as stream:
+                return stream.read(65536)
+        except OSError as error:
+            self._findings.add("U-BAG-201", path, reason=error.strerror or str(error))
+            return None
+
+    def _name_manifests(self) -> None:
+        for file in sorted(self._base):
+            name = ManifestName.parse(file)
+            if name is None:
+                if ManifestName.looks_like_one(file):
+                    self._findings.add("E-BAG-009", file)
+                continue
+            self._manifests.append(name)
+            if name.algorithm is None:
+                self._findings.add("U-BAG-010", file, algorithm=name.algorithm_name)
+        payload = self._names(tag=False)
+        if not payload:
+            self._findings.add("E-BAG-007")
+        known = [name.algorithm for name in payload if name.algorithm is not None]
+        if known and not any(algorithm.strong for algorithm in known):
+            weak = ", ".join(algorithm.name for algorithm in known)
+            self._findings.add("W-BAG-203", algorithms=weak)
+
+    def _names(self, *, tag: bool) -> list[ManifestName]:
+        return [name for name in self._manifests if name.is_tag_manifest is tag]
+
+    def _read_info(self) -> BagInfo:
+        file = self._declaration.info_file
+        if file not in self._base:
+            return BagInfo()
+        try:
+            with self._tree.open(file) as stream:
+                return parse_bag_info(stream, self._declaration, self._findings, file)
+        except OSError as error:
+            self._findings.add("U-BAG-201", file, reason=error.strerror or str(error))
+            return BagInfo()
+
+    def _load(self, ledger: Ledger, *, tag: bool) -> None:
+        for name in self._names(tag=tag):
+            reader = ManifestReader(name, self._declaration, self._findings)
+            column = LedgerManifest(name.file, name.algorithm)
+            try:
+                with self._tree.open(name.file) as stream:
+                    blocks = reader.read(stream)
+                    ledger.load(column, blocks, self._findings, strict=self._declaration.is_1_0)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                self._findings.add("U-BAG-201", name.file, reason=reason)
+        ledger.finish()
+
+    def _read_fetch(self) -> None:
+        if "fetch.txt" not in self._base:
+            return
+        try:
+            with self._tree.open("fetch.txt") as stream:
+                for entry in parse_fetch(stream, self._declaration, self._findings):
+                    self._unfetched.add(entry.path)
+                    self._check_fetch_path(entry.path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._findings.add("U-BAG-201", "fetch.txt", reason=reason)
+
+    def _check_fetch_path(self, path: str) -> None:
+        row = self._payload.rows.get(path)
+        for manifest in self._payload.manifests:
+            if row is None or not manifest.listed[row]:
+                self._findings.add("E-BAG-046", path, manifest=manifest.file)
+
+    def _check_manifests(self) -> None:
+        for path, twin in self._payload.twins():
+            self._findings.add("W-BAG-033", path, twin=twin)
+        if self._declaration.is_1_0:
+            self._check_every_manifest()
+        for manifest in self._tags.manifests:
+            for name in self._names(tag=False):
+                row = self._tags.rows.get(name.file)
+                if row is None or not manifest.listed[row]:
+                    self._findings.add("E-BAG-029", name.file, manifest=manifest.file)
+            if manifest.entries < len(self._tags):
+                self._check_same_set(manifest)
+
+    def _check_every_manifest(self) -> None:
+        for manifest in self._payload.manifests:
+            if manifest.entries == len(self._payload):
+                continue
+            for path, row in self._payload.rows.items():
+                if not manifest.listed[row]:
+                    self._findings.add("E-BAG-102", path, manifest=manifest.file)
+
+    def _check_same_set(self, manifest: LedgerManifest) -> None:
+        for path, row in self._tags.rows.items():
+            if not manifest.listed[row] and ManifestName.parse(path) is None:
+                self._findings.add("W-BAG-030", path, manifest=manifest.file)
+
+    # -- steps 2 and 3: the payload
+
+    def _check_payload(self) -> None:
+        if not self._tree.has_directory(PAYLOAD_DIRECTORY):
+            self._findings.add("E-BAG-008", PAYLOAD_DIRECTORY)
+        else:
+            self._read_and_compare(self._payload, self._listed_payload())
+            self._match_strays()
+        for path, row in self._payload.unseen():
+            self._missing(path, row)
+
+    def _listed_payload(self) -> Iterator[Listing]:
+        """Walk ``data/``; give what is listed, keep what is not for a second look."""
+        for listing in self._tree.walk(self._findings, payload=True):
+            self._files += len(listing.names)
+            self._bytes += sum(listing.sizes)
+            yield from self._split(self._payload, listing, keep_strays=True)
+
+    def _split(self, ledger: Ledger, listing: Listing, *, keep_strays: bool) -> Iterator[Listing]:
+        """The part of a listing that the ledger has, marked as seen."""
+        paths = listing.paths()
+        rows = ledger.rows_of(paths)
+        if None not in rows:
+            for row in rows:
+                ledger.seen[row] = 1  # type: ignore[index]  # None was ruled out above
+            yield listing
+            return
+        names, sizes = [], []
+        for path, name, size, row in zip(paths, listing.names, listing.sizes, rows, strict=True):
+            if row is not None:
+                ledger.seen[row] = 1
+                names.append(name)
+                sizes.append(size)
+            elif keep_strays:
+                self._strays.append((listing.path, name, size))
+        if names:
+            yield Listing(listing.path, names, sizes)
+
+    def _read_and_compare(self, ledger: Ledger, listings: Iterator[Listing]) -> None:
+        if self._fast or not ledger.algorithms:
+            for _listing in listings:
+                pass  # walking them is what completeness needs
+            return
+        readings = self._tree.read(listings, ledger.algorithms, self._progress.within)
+        for reading in readings:
+            rows = ledger.rows_of(reading.listing.paths())
+            self._compare(ledger, reading, [row for row in rows if row is not None])
+            self._progress.done(sum(reading.sizes), len(reading.sizes))
+
+    def _compare(self, ledger: Ledger, reading: Reading, rows: list[int]) -> None:
+        """Compare a reading with the ledger's rows for its files, in their order."""
+        first, count = rows[0], len(rows)
+        neighbours = rows[-1] - first == count - 1 and rows == list(range(first, first + count))
+        if neighbours and not reading.errors and ledger.agrees(first, count, reading.digests):
+            return
+        width = sum(algorithm.size_bytes for algorithm in ledger.algorithms)
+        for index, (path, row) in enumerate(zip(reading.listing.paths(), rows, strict=True)):
+            if index in reading.errors:
+                self._unreadable(path, reading.errors[index].kind, reading.errors[index].reason)
+            else:
+                digests = reading.digests[index * width : (index + 1) * width]
+                self._compare_one(ledger, path, row, digests)
+
+    def _compare_one(self, ledger: Ledger, path: str, row: int, digests: bytes) -> None:
+        offset = 0
+        for manifest in ledger.manifests:
+            found = digests[offset : offset + manifest.width]
+            offset += manifest.width
+            if manifest.algorithm is None or not manifest.listed[row]:
+                continue
+            if found != (expected := manifest.digest(row)):
+                self._findings.add(
+                    "E-BAG-200",
+                    path,
+                    algorithm=manifest.algorithm.name,
+                    manifest=manifest.file,
+                    expected=expected.hex(),
+                    found=found.hex(),
+                )
+
+    def _unreadable(self, path: str, kind: str, reason: str) -> None:
+        if kind == "changed":
+            self._findings.add("U-BAG-202", path)
+        elif kind == "damaged":
+            self._findings.add("E-ARC-001", path, reason=reason)
+        elif kind == "limit":
+            self._findings.add("U-ARC-008", path, reason=reason)
+        else:
+            self._findings.add("U-BAG-201", path, reason=reason)
+
+    def _match_strays(self) -> None:
+        """Find files under another spelling of their listed names: another Unicode
+        normalisation, or (before 1.0) percent-encoded line breaks."""
+        wanted: dict[str, tuple[str, int, str]] = {}
+        for path, row in self._payload.unseen() if self._strays else ():
+            wanted.setdefault(normalise(path), (path, row, "W-BAG-035"))
+            if not self._declaration.is_1_0 and "%0" in path:
+                wanted.setdefault(normalise(decode_path(path)), (path, row, "W-BAG-034"))
+        for directory, name, size in self._strays:
+            path = f"{directory}/{name}"
+            found = wanted.get(normalise(path))
+            if found is None or self._payload.seen[found[1]]:
+                self._findings.add("E-BAG-101", path)
+                continue
+            listed, row, code = found
+            self._payload.seen[row] = 1
+            version = self._declaration.version_text
+            self._findings.add(code, path, listed=listed, version=version)
+            self._compare_respelt(Listing(directory, [name], [size]), row)
+
+    def _compare_respelt(self, listing: Listing, row: int) -> None:
+        algorithms = self._payload.algorithms
+        if self._fast or not algorithms:
+            return
+        for reading in self._tree.read([listing], algorithms, self._progress.within):
+            self._compare(self._payload, reading, [row])
+
+    def _missing(self, path: str, row: int) -> None:
+        if path in self._unfetched:
+            self._findings.add("E-BAG-105", path)
+            return
+        lists = ", ".join(m.file for m in self._payload.manifests if m.listed[row])
+        if self._tree.has_directory(path):
+            self._findings.add("E-BAG-026", path, manifest=lists)
+        else:
+            self._findings.add("E-BAG-100", path, manifests=lists)
+
+    # -- steps 2 and 3: tag files
+
+    def _check_tag_files(self) -> None:
+        self._read_and_compare(self._tags, self._listed_tag_files())
+        for path, row in self._tags.unseen():
+            for manifest in self._tags.manifests:
+                if manifest.listed[row]:
+                    self._findings.add("E-BAG-103", path, manifest=manifest.file)
+
+    def _listed_tag_files(self) -> Iterator[Listing]:
+        for listing in self._tree.walk(self._findings, payload=False):
+            yield from self._split(self._tags, listing, keep_strays=False)
+
+    def _check_oxum(self, info: BagInfo) -> None:
+        """Payload-Oxum, after everything else: it never hides which file is at fault."""
+        text = info.first("Payload-Oxum")
+        if text is None:
+            return
+        oxum = Oxum.parse(text)
+        if oxum is None:
+            self._findings.add("E-BAG-041", self._declaration.info_file, value=text)
+        elif oxum != Oxum(self._bytes, self._files):
+            self._findings.add(
+                "E-BAG-104",
+                self._declaration.info_file,
+                stated_bytes=oxum.size_bytes,
+                stated_files=oxum.files,
+                bytes=self._bytes,
+                files=self._files,
+            )

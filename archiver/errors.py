@@ -1,0 +1,88 @@
+"""The exception tree: every error a user can meet, with its exit code.
+
+::
+
+    ArchiverError            never raised itself; carries exit_code and hint
+    ├── UsageError           what was asked for makes no sense               2
+    ├── FormatError          bytes do not follow their specification         1
+    ├── VerificationError    (archiver.findings) a claim does not hold       1, 3, 4
+    ├── PolicyError          a policy that cannot be used                    2
+    ├── SourceError          what was to be archived can't be read,
+    │                        or changed while being read                     5
+    ├── DestinationError     a bag can't be put where it was wanted          5
+    └── StorageError         a place to keep bytes failed (full, I/O)        5
+
+Details are findings, not more classes. Foreign errors are wrapped at the edge
+with ``raise … from``.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from archiver.i18n import _
+
+__all__ = [
+    "ArchiverError",
+    "DestinationError",
+    "FormatError",
+    "PolicyError",
+    "SourceError",
+    "StorageError",
+    "UsageError",
+    "storage_error",
+]
+
+
+class ArchiverError(Exception):
+    """What a user can meet. ``hint`` is the next step, or ``""``."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(ArchiverError):
+    """What was asked for makes no sense; nothing was done."""
+
+    exit_code = 2
+
+
+class FormatError(ArchiverError):
+    """Bytes do not follow their specification."""
+
+    exit_code = 1
+
+
+class PolicyError(ArchiverError):
+    """A policy that cannot be used; names file and line."""
+
+    exit_code = 2
+
+
+class SourceError(ArchiverError):
+    """What was to be archived can't be read, or changed while being read."""
+
+
+class DestinationError(ArchiverError):
+    """A bag can't be put where it was wanted."""
+
+
+class StorageError(ArchiverError):
+    """A place to keep bytes failed: full, read-only, I/O."""
+
+
+def storage_error(error: OSError, place: str) -> StorageError:
+    """``error``, met while writing to ``place``, as a :class:`StorageError`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(
+            _("no space left while writing {place}").format(place=place),
+            hint=_("Free some space or choose another destination; nothing was left behind."),
+        )
+    return StorageError(
+        _("cannot write {place}: {reason}").format(place=place, reason=error.strerror or str(error)),
+        hint=_("Check that the destination is writable and healthy, then run the command again."),
+    )

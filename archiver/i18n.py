@@ -1,0 +1,62 @@
+"""Translation of everything a person reads, through gettext.
+
+Job: choose one catalogue for the process and look messages up in it.
+Limits: no message lives here; machine-readable output is never translated.
+
+The catalogue is process-wide, as gettext's own is: one program talks one
+language at a time. Library users who never call :func:`use_language` get the
+English source texts.
+"""
+
+from __future__ import annotations
+
+import gettext as _gettext
+import os
+from pathlib import Path
+
+__all__ = ["LANGUAGES", "_", "gettext_noop", "language_from_environment", "ngettext", "use_language"]
+
+LANGUAGES = ("en", "es")
+"""Languages that are complete; the first is the language of the source texts."""
+
+_DOMAIN = "archiver"
+_LOCALE_DIR = Path(__file__).parent / "locale"
+
+
+class _Current:
+    translations: _gettext.NullTranslations = _gettext.NullTranslations()
+
+
+def use_language(language: str) -> None:
+    """Answer in ``language`` from now on; an unknown one means English."""
+    _Current.translations = _gettext.translation(
+        _DOMAIN, str(_LOCALE_DIR), languages=[language], fallback=True
+    )
+
+
+def language_from_environment() -> str:
+    """The first language that the locale variables name and we speak.
+
+    The order is gettext's: LANGUAGE (a list), LC_ALL, LC_MESSAGES, LANG.
+    """
+    for variable in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        for wanted in os.environ.get(variable, "").split(":"):
+            code = wanted.split("_")[0].split(".")[0].lower()
+            if code in LANGUAGES:
+                return code
+    return LANGUAGES[0]
+
+
+def _(message: str) -> str:
+    """``message`` in the current language (``""`` stays ``""``)."""
+    return _Current.translations.gettext(message) if message else ""
+
+
+def ngettext(singular: str, plural: str, count: int) -> str:
+    """The form of a message that fits ``count``."""
+    return _Current.translations.ngettext(singular, plural, count)
+
+
+def gettext_noop(message: str) -> str:
+    """Mark ``message`` for extraction where it is translated later."""
+    return message
