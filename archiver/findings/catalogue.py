@@ -119,7 +119,8 @@ _BAG = (
     # -- 9 policy
     _entry("E-POL-001", "policy", "policy", N_("the policy {policy} requires a {algorithm} payload manifest")),
     # -- 10 second opinion
-    _entry("W-SEC-001", "second-opinion", "bagit library", N_("the Library of Congress bagit library disagrees: it says {theirs}, archiver says {ours}: {reason}")),
+    _entry("W-SEC-001", "second-opinion", "bagit library", N_("the Library of Congress bagit library disagrees: it says {theirs}, archiver says {ours}")),
+    _entry("U-SEC-003", "second-opinion", "bagit library", N_("the Library of Congress bagit library disagrees: it says {theirs}, archiver says {ours}; somebody has to look: {reason}")),
     _entry("U-SEC-002", "second-opinion", "bagit library", N_("the Library of Congress bagit library gave no verdict: {reason}")),
 )
 
@@ -135,6 +136,7 @@ _SOURCE = (
     _entry("E-SRC-009", "source", "docs/creating.md", N_("the symbolic link leads out of the source, so what it points to would not be archived")),
     _entry("E-SRC-010", "source", "docs/creating.md", N_("the source is a symbolic link")),
     _entry("E-SRC-011", "source", "docs/creating.md", N_("the source changed while it was read")),
+    _entry("E-SRC-012", "source", "docs/creating.md", N_("the name is not a plain path below the base directory")),
     _entry("W-SRC-020", "source", "RFC 8493 §6.1.2", N_("this name is reserved or troublesome on Windows ({problem}); it is kept as it is")),
     _entry("W-SRC-021", "source", "docs/creating.md", N_("the symbolic link is recorded in metadata/filesystem.jsonl, not followed")),
     _entry("W-SRC-022", "source", "docs/creating.md", N_("the name was stored as {target}; the original is recorded in metadata/filesystem.jsonl")),

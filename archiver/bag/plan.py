@@ -1,0 +1,440 @@
+"""Plan before touching anything: what a bag will hold, and what stands against it.
+
+Job: walk the sources and answer links, special files, twins, odd names and
+unreadable files before a byte is copied. Limits: opens directories, never
+files; writes nothing. A plan of a million files takes about 120 MB: names, and
+per directory one array for each file attribute.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from archiver.bag.names import (
+    encode_name,
+    fold,
+    has_unsafe_shape,
+    is_utf8,
+    path_problem,
+    windows_problem,
+)
+from archiver.bag.tree import MAX_DEPTH, kind_of_mode
+from archiver.digest.worker import open_beneath
+from archiver.findings import Findings
+
+__all__ = ["Note", "Plan", "PlanOptions", "PlannedDirectory", "plan_bag", "plan_files"]
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_TROUBLE_ON_WINDOWS = re.compile(
+    r'[<>:"|?*\\\x00-\x1f]|[. ](?:/|\Z)|(?:\A|/)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|/|\Z)',
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What the person asked for where a source is not plain."""
+
+    exclude: tuple[str, ...] = ()
+    encode_names: bool = False
+    bag_in_bag: bool = False
+    record_links_out: bool = False
+    absolute_link_targets: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class PlannedDirectory:
+    """Files of one source directory: where they come from, where they go.
+
+    ``root`` is an absolute path, ``path`` the directory below it, ``target``
+    the directory in the bag. The arrays go with ``names``; times in ns.
+    """
+
+    root: str
+    path: str
+    target: str
+    names: list[str] = field(default_factory=list)
+    renamed: dict[int, str] = field(default_factory=dict)
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    mtimes: array[int] = field(default_factory=lambda: array("q"))
+    ctimes: array[int] = field(default_factory=lambda: array("q"))
+    inodes: array[int] = field(default_factory=lambda: array("Q"))
+    modes: array[int] = field(default_factory=lambda: array("I"))
+    mtime_ns: int = 0
+    mode: int = 0
+    original: str = ""
+    empty: bool = False
+    is_source: bool = False
+
+    def add(self, name: str, found: os.stat_result) -> None:
+        """One more file."""
+        self.names.append(name)
+        self.sizes.append(found.st_size)
+        self.mtimes.append(found.st_mtime_ns)
+        self.ctimes.append(found.st_ctime_ns)
+        self.inodes.append(found.st_ino)
+        self.modes.append(stat.S_IMODE(found.st_mode))
+
+    def target_name(self, index: int) -> str:
+        """A file's name in the bag."""
+        return self.renamed.get(index, self.names[index]) if self.renamed else self.names[index]
+
+    def planned(self, index: int) -> tuple[int, int, int, int]:
+        """(size, mtime, ctime, inode): what makes a change noticed."""
+        return self.sizes[index], self.mtimes[index], self.ctimes[index], self.inodes[index]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A source path that is recorded but not copied: ``kind`` link or excluded."""
+
+    kind: str
+    target: str
+    name_bytes: bytes
+    value: str | None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a bag will hold. Usable only where ``findings`` has no errors."""
+
+    directories: list[PlannedDirectory] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+    files: int = 0
+    size_bytes: int = 0
+
+
+def plan_bag(sources: Sequence[str], bag: str, options: PlanOptions) -> Plan:
+    """Plan the bag ``bag`` (a path that needn't exist) from ``sources``.
+
+    One directory: its content goes below ``data/``. Several sources, or files:
+    each goes to ``data/NAME``. Problems are findings of the plan.
+    """
+    return _Planner(bag, options).run(sources)
+
+
+def plan_files(base: str, paths: Sequence[str], bag: str, options: PlanOptions) -> Plan:
+    """Plan the bag ``bag`` from files named one by one, relative to ``base``.
+
+    Each goes to ``data/PATH``. Names that lead out of ``base`` are refused.
+    """
+    return _Planner(bag, options).run_list(base, paths)
+
+
+class _Planner:
+    def __init__(self, bag: str, options: PlanOptions) -> None:
+        self._bag = os.path.realpath(bag)
+        self._options = options
+        self._plan = Plan()
+        self._findings = self._plan.findings
+        self._may_read_all = not hasattr(os, "geteuid") or os.geteuid() == 0
+        self._patterns = [
+            (pattern, re.compile(fnmatch.translate(pattern))) for pattern in options.exclude
+        ]
+
+    def run(self, sources: Sequence[str]) -> Plan:
+        single = len(sources) == 1 and os.path.isdir(sources[0])
+        targets: dict[str, str] = {}
+        for source in sources:
+            mode = self._admit(source)
+            if mode is None:
+                continue
+            name = os.path.basename(os.path.abspath(source))
+            target = "data" if single else f"data/{self._top_name(source, name, targets)}"
+            if stat.S_ISDIR(mode):
+                self._tree(os.path.abspath(source), source, target)
+            else:
+                self._file(source, target)
+        return self._finish()
+
+    def _finish(self) -> Plan:
+        self._plan.files = sum(len(directory.names) for directory in self._plan.directories)
+        self._plan.size_bytes = sum(sum(one.sizes) for one in self._plan.directories)
+        return self._plan
+
+    def run_list(self, base: str, paths: Sequence[str]) -> Plan:
+        """The plan for files named one by one."""
+        root = os.path.abspath(base)
+        directories: dict[str, list[str]] = {}
+        for path in sorted(set(paths)):
+            directory, _slash, name = path.rpartition("/")
+            if has_unsafe_shape(path) or path_problem(path):
+                self._findings.add("E-SRC-012", path)
+            else:
+                directories.setdefault(directory, []).append(name)
+        if self._admit(base) is not None:
+            descriptor = os.open(root, _DIRECTORY)
+            try:
+                walk = _Walk(descriptor, root, base)
+                for directory in sorted(directories):
+                    self._listed(walk, directory, directories[directory])
+            finally:
+                os.close(descriptor)
+        return self._finish()
+
+    def _listed(self, walk: _Walk, path: str, names: list[str]) -> None:
+        """Plan the files of one directory that were named."""
+        target = f"data/{path}" if path else "data"
+        stored_path = "/".join(encode_name(part) for part in target.split("/"))
+        if stored_path != target and not self._options.encode_names:
+            self._findings.add("E-SRC-005", walk.show(path))
+        planned = PlannedDirectory(root=walk.root, path=path, target=stored_path)
+        for name, stored in zip(names, self._stored_names(walk, path, names), strict=True):
+            inner = f"{path}/{name}" if path else name
+            try:
+                with _opened(walk.descriptor, path) as directory:
+                    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except OSError as error:
+                missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+                code = "E-SRC-001" if missing else "E-SRC-002"
+                self._findings.add(code, walk.show(inner), reason=error.strerror or str(error))
+                continue
+            if stat.S_ISREG(found.st_mode):
+                self._plan_file(walk, planned, inner, name, stored, found)
+            else:
+                kind = kind_of_mode(found.st_mode)
+                self._findings.add("E-SRC-003", walk.show(inner), kind=kind)
+        self._plan.directories.append(planned)
+
+    def _admit(self, source: str) -> int | None:
+        """The mode of a source that can be archived, else a finding and None."""
+        try:
+            mode = os.lstat(source).st_mode
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            code = "E-SRC-001" if missing else "E-SRC-002"
+            self._findings.add(code, source, reason=error.strerror or str(error))
+            return None
+        if stat.S_ISLNK(mode):
+            self._findings.add("E-SRC-010", source)
+            return None
+        real = os.path.realpath(source)
+        if self._bag == real or self._bag.startswith(real.rstrip("/") + "/"):
+            self._findings.add("E-SRC-007", source)
+            return None
+        return mode
+
+    def _top_name(self, source: str, name: str, targets: dict[str, str]) -> str:
+        """The name of one of several sources below ``data/``."""
+        stored = encode_name(name) if self._options.encode_names else name
+        if stored == name and not is_utf8(name):
+            self._findings.add("E-SRC-005", source)
+        folded = fold(stored)
+        if folded in targets:
+            same = targets[folded] == stored
+            code = "E-SRC-006" if same else "E-SRC-004"
+            self._findings.add(code, source, target=f"data/{stored}", twin=targets[folded])
+        targets[folded] = stored
+        return stored
+
+    def _file(self, source: str, target: str) -> None:
+        """A source that is a file: a directory of one."""
+        parent, name = os.path.split(os.path.abspath(source))
+        directory, _slash, stored = target.rpartition("/")
+        planned = PlannedDirectory(root=parent, path="", target=directory)
+        found = os.lstat(source)
+        if not stat.S_ISREG(found.st_mode):
+            self._findings.add("E-SRC-003", source, kind=kind_of_mode(found.st_mode))
+            return
+        if not self._may_read_all and not os.access(source, os.R_OK):
+            self._findings.add("E-SRC-002", source, reason="permission denied")
+        planned.add(name, found)
+        if stored != name:
+            planned.renamed[0] = stored
+        self._plan.directories.append(planned)
+
+    def _tree(self, root: str, shown: str, target: str) -> None:
+        """Walk one source directory, files before subdirectories, both sorted."""
+        if self._is_bag(root) and not self._options.bag_in_bag:
+            self._findings.add("E-SRC-008", shown)
+            return
+        try:
+            descriptor = os.open(root, _DIRECTORY)
+        except OSError as error:
+            self._findings.add("E-SRC-002", shown, reason=error.strerror or str(error))
+            return
+        try:
+            walk = _Walk(descriptor, root, shown)
+            stack = [("", target, "")]
+            while stack:
+                path, goal, original = stack.pop()
+                children = self._directory(walk, path, goal, original)
+                stack.extend(reversed(children))
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _is_bag(root: str) -> bool:
+        return os.path.isfile(os.path.join(root, "bagit.txt")) and os.path.isdir(
+            os.path.join(root, "data")
+        )
+
+    def _directory(
+        self, walk: _Walk, path: str, target: str, original: str
+    ) -> list[tuple[str, str, str]]:
+        """Plan one directory; its subdirectories as (path, target, original name)."""
+        planned = PlannedDirectory(root=walk.root, path=path, target=target, original=original)
+        planned.is_source = not path
+        if path.count("/") >= MAX_DEPTH:
+            self._findings.add("E-SRC-002", walk.show(path), reason="nested too deep")
+            return []
+        try:
+            found, entries = _read_directory(walk.descriptor, path)
+        except OSError as error:
+            self._findings.add("E-SRC-002", walk.show(path), reason=error.strerror or str(error))
+            return []
+        planned.mtime_ns, planned.mode = found.st_mtime_ns, stat.S_IMODE(found.st_mode)
+        planned.empty = not entries
+        kept = [entry for entry in entries if not self._excluded(walk, path, target, entry[0])]
+        stored = self._stored_names(walk, path, [name for name, _found in kept])
+        children = []
+        for (name, entry), goal in zip(kept, stored, strict=True):
+            inner = f"{path}/{name}" if path else name
+            if stat.S_ISREG(entry.st_mode):
+                self._plan_file(walk, planned, inner, name, goal, entry)
+            elif stat.S_ISDIR(entry.st_mode):
+                children.append((inner, f"{target}/{goal}", name if goal != name else ""))
+            elif stat.S_ISLNK(entry.st_mode):
+                self._plan_link(walk, inner, f"{target}/{goal}", name)
+            else:
+                kind = kind_of_mode(entry.st_mode)
+                self._findings.add("E-SRC-003", walk.show(inner), kind=kind)
+        self._plan.directories.append(planned)
+        if planned.empty and path:
+            self._findings.add("W-SRC-024", walk.show(path))
+        return children
+
+    def _plan_file(
+        self,
+        walk: _Walk,
+        planned: PlannedDirectory,
+        path: str,
+        name: str,
+        stored: str,
+        found: os.stat_result,
+    ) -> None:
+        if not self._may_read_all and not os.access(path, os.R_OK, dir_fd=walk.descriptor):
+            self._findings.add("E-SRC-002", walk.show(path), reason="permission denied")
+        if stored != name:
+            planned.renamed[len(planned.names)] = stored
+        planned.add(name, found)
+
+    def _plan_link(self, walk: _Walk, path: str, target: str, name: str) -> None:
+        leads = os.readlink(path, dir_fd=walk.descriptor)
+        real = os.path.realpath(os.path.join(walk.root, path))
+        inside = real.startswith(os.path.realpath(walk.root) + "/") and os.path.exists(real)
+        if not inside and not self._options.record_links_out:
+            self._findings.add("E-SRC-009", walk.show(path))
+            return
+        told = not os.path.isabs(leads) or self._options.absolute_link_targets
+        self._findings.add("W-SRC-021", walk.show(path))
+        self._plan.notes.append(
+            Note(
+                kind="link",
+                target=target,
+                name_bytes=os.fsencode(name),
+                value=leads if told else None,
+            )
+        )
+
+    def _excluded(self, walk: _Walk, path: str, target: str, name: str) -> bool:
+        """Patterns with a slash are for the whole path, others for the name."""
+        inner = f"{path}/{name}" if path else name
+        for pattern, matcher in self._patterns:
+            if matcher.match(inner if "/" in pattern else name):
+                self._findings.add("W-SRC-023", walk.show(inner), pattern=pattern)
+                note = Note(
+                    kind="excluded",
+                    target=f"{target}/{encode_name(name)}",
+                    name_bytes=os.fsencode(name),
+                    value=pattern,
+                )
+                self._plan.notes.append(note)
+                return True
+        return False
+
+    def _stored_names(self, walk: _Walk, path: str, names: list[str]) -> list[str]:
+        """The names in the bag; those that can't be kept are findings, or encoded."""
+        plain = all([name.isascii() for name in names])
+        if plain and len({name.lower() for name in names}) == len(names):
+            stored = names
+        else:
+            stored = self._distinct(walk, path, names)
+        if _TROUBLE_ON_WINDOWS.search("/".join(stored)):
+            self._warn_of_windows(walk, path, stored)
+        return stored
+
+    def _distinct(self, walk: _Walk, path: str, names: list[str]) -> list[str]:
+        taken: dict[str, str] = {}
+        stored = []
+        for name in names:
+            goal = encode_name(name)
+            shown = walk.show(f"{path}/{name}" if path else name)
+            if goal != name and not self._options.encode_names:
+                self._findings.add("E-SRC-005", shown)
+            if fold(goal) in taken:
+                if not self._options.encode_names:
+                    self._findings.add("E-SRC-004", shown, twin=taken[fold(goal)])
+                goal = _set_apart(goal, taken, names)
+            if goal != name and self._options.encode_names:
+                self._findings.add("W-SRC-022", shown, target=goal)
+            taken[fold(goal)] = name
+            stored.append(goal)
+        return stored
+
+    def _warn_of_windows(self, walk: _Walk, path: str, names: list[str]) -> None:
+        for name in names:
+            problem = windows_problem(name)
+            if problem:
+                shown = walk.show(f"{path}/{name}" if path else name)
+                self._findings.add("W-SRC-020", shown, problem=problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One source directory: its open root, and how its paths are shown."""
+
+    descriptor: int
+    root: str
+    shown: str
+
+    def show(self, path: str) -> str:
+        return os.path.join(self.shown, path) if path else self.shown
+
+
+def _set_apart(name: str, taken: dict[str, str], names: list[str]) -> str:
+    """``name`` with the first number that makes it unlike all others."""
+    others = {fold(other) for other in names}
+    number = 2
+    while fold(f"{name}={number}") in taken or fold(f"{name}={number}") in others:
+        number += 1
+    return f"{name}={number}"
+
+
+def _read_directory(
+    root: int, path: str
+) -> tuple[os.stat_result, list[tuple[str, os.stat_result]]]:
+    """A directory's own attributes, and its entries sorted by name."""
+    with _opened(root, path) as descriptor:
+        found = os.fstat(descriptor)
+        with os.scandir(descriptor) as scan:
+            entries = [(entry.name, entry.stat(follow_symlinks=False)) for entry in scan]
+    entries.sort(key=lambda entry: entry[0])
+    return found, entries
+
+
+@contextmanager
+def _opened(root: int, path: str) -> Iterator[int]:
+    descriptor = open_beneath(root, path or ".", _DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,487 @@
+"""Makes a bag from a plan: copy and hash, tag files, commit (RFC 8493 §2).
+
+Job: everything from an approved :class:`~archiver.bag.plan.Plan` to a bag under
+its name. Limits: knows no keys; who wants to seal the bag gives a callback that
+runs when the tag manifests stand and before the bag can be seen.
+
+Each source byte is read once. What is hashed is what was written: small files
+from one buffer, large ones from the copy's pages, which the kernel has just
+filled. A source that changes meanwhile is noticed by size, times and inode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+
+from archiver import __version__
+from archiver.bag.filesystem import free_space
+from archiver.bag.model import BagInfo, Oxum
+from archiver.bag.names import encode_path
+from archiver.bag.plan import Plan, PlannedDirectory
+from archiver.bag.progress import Progress, Silent
+from archiver.bag.sidecar import SIDECAR_PATH, Holes, sidecar_lines
+from archiver.bag.stage import Finished, Staging, refuse_existing
+from archiver.digest import Algorithm
+from archiver.digest.engine import Answer, Batch, Engine, plan_batches
+from archiver.digest.worker import COPY, HASH
+from archiver.errors import SourceError, StorageError, UsageError, storage_error
+from archiver.findings import Findings
+from archiver.i18n import _
+from archiver.policy import SidecarPolicy
+
+__all__ = ["BagRequest", "WrittenBag", "check_info", "write_bag"]
+
+LAYOUT = "1"
+_LINE = 79
+_WRITE_BITS = 0o222
+_FILE_OVERHEAD_BYTES = 4096 // 2 + 400
+"""Per file: half a block lost, a line in each manifest and in the side-car."""
+_COMPUTED_LABELS = frozenset(
+    {"payload-oxum", "bag-size", "bagging-date", "bagging-software-agent"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BagRequest:
+    """How a bag is to be made. ``now`` is an aware time; ``identifier`` a URI."""
+
+    algorithms: tuple[Algorithm, ...]
+    info: BagInfo
+    identifier: str
+    now: datetime
+    sidecar: SidecarPolicy = field(default_factory=SidecarPolicy)
+    read_only: bool = True
+    checkpoint_seconds: float = 20.0
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenBag:
+    """A bag that is there, whole and on the disk."""
+
+    path: str
+    payload_files: int
+    payload_bytes: int
+    resumed_files: int
+    rename_could_replace: bool
+
+
+Seal = Callable[[str], None]
+"""Called with the staged bag's path once its tag manifests stand."""
+
+
+def write_bag(
+    plan: Plan,
+    destination: str,
+    request: BagRequest,
+    *,
+    progress: Progress | None = None,
+    seal: Seal | None = None,
+) -> WrittenBag:
+    """Make the bag of ``plan`` at ``destination``, which must not exist.
+
+    Raises ArchiverError, and leaves nothing behind but what a later run can
+    resume.
+    """
+    refuse_existing(destination)
+    _check_space(plan, destination)
+    return _Writer(plan, destination, request, progress or Silent()).run(seal)
+
+
+def check_info(elements: Iterable[tuple[str, str]]) -> BagInfo:
+    """Elements that a person gave for bag-info.txt. Raises UsageError (§2.2.2)."""
+    checked = []
+    for label, value in elements:
+        name = label.casefold()
+        if name in _COMPUTED_LABELS or name.startswith("archiver-"):
+            raise UsageError(
+                _("{label} is computed by the program and can't be given").format(label=label)
+            )
+        if not label or label != label.strip() or any(c in label for c in ":\r\n"):
+            raise UsageError(
+                _("{label!r} is no label for bag-info.txt").format(label=label),
+                hint=_("Write it as 'Label: value', for example 'Contact-Name: Archive'."),
+            )
+        if any(c in value for c in "\r\n") or not _is_text(label + value):
+            raise UsageError(_("the value of {label} must be one line of text").format(label=label))
+        checked.append((label, value.strip()))
+    return BagInfo(tuple(checked))
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _check_space(plan: Plan, destination: str) -> None:
+    """Refuse early what can't fit. Raises StorageError."""
+    parent = os.path.dirname(os.path.abspath(destination))
+    free, free_files = free_space(parent)
+    needed = plan.size_bytes + plan.files * _FILE_OVERHEAD_BYTES
+    hint = _("Free some space or choose another destination; nothing was written.")
+    if needed > free:
+        raise StorageError(
+            _("the bag needs about {needed} bytes, but {path} has {free} free").format(
+                needed=needed, path=parent, free=free
+            ),
+            hint=hint,
+        )
+    entries = plan.files + len(plan.directories)
+    if free_files is not None and entries > free_files:
+        raise StorageError(
+            _("the bag needs {needed} files, but {path} has room for {free}").format(
+                needed=entries, path=parent, free=free_files
+            ),
+            hint=hint,
+        )
+
+
+@dataclass(slots=True)
+class _Token:
+    """Where a batch's files stand: their directory and the row of the first."""
+
+    directory: PlannedDirectory
+    start: int
+    row: int
+    take_over: bool = False
+
+
+class _Writer:
+    def __init__(
+        self, plan: Plan, destination: str, request: BagRequest, progress: Progress
+    ) -> None:
+        self._plan = plan
+        self._request = request
+        self._progress = progress
+        self._width = sum(algorithm.size_bytes for algorithm in request.algorithms)
+        self._digests = bytearray(plan.files * self._width)
+        self._holes: Holes = {}
+        self._staging = Staging(destination, self._fingerprint())
+        self._unsaved: list[tuple[_Token, int]] = []
+        self._checkpoint_at = time.monotonic() + request.checkpoint_seconds
+        self._again: list[Batch] = []
+        self._resumed = 0
+
+    def _fingerprint(self) -> str:
+        """What makes two runs the same: algorithms and planned targets."""
+        state = hashlib.sha256()
+        for algorithm in self._request.algorithms:
+            state.update(algorithm.name.encode() + b"\0")
+        for directory in self._plan.directories:
+            state.update(os.fsencode(directory.target) + b"\0")
+        return state.hexdigest()
+
+    def run(self, seal: Seal | None) -> WrittenBag:
+        staging = self._staging
+        staging.open()
+        try:
+            with _errors_of_storage(staging.destination):
+                self._make_directories()
+                self._copy()
+                self._write_tag_files()
+                if seal is not None:
+                    seal(staging.bag)
+                os.chmod(staging.bag, 0o777 & ~_umask())
+                staging.commit()
+        except KeyboardInterrupt:
+            staging.keep() if staging.resumable else staging.discard()
+            raise
+        except BaseException:
+            staging.discard()
+            raise
+        staging.discard()
+        if self._request.read_only:
+            self._take_write_permission_away()
+        return WrittenBag(
+            path=staging.destination,
+            payload_files=self._plan.files,
+            payload_bytes=self._plan.size_bytes,
+            resumed_files=self._resumed,
+            rename_could_replace=staging.said_fallback,
+        )
+
+    # -- payload
+
+    def _make_directories(self) -> None:
+        bag = self._staging.bag
+        os.makedirs(f"{bag}/data", exist_ok=True)
+        for directory in self._plan.directories:
+            if directory.names:
+                os.makedirs(f"{bag}/{directory.target}", exist_ok=True)
+
+    def _copy(self) -> None:
+        self._progress.expect(self._plan.size_bytes, self._plan.files)
+        algorithms = self._request.algorithms
+        keep_open = (self._staging.lock,)
+        with Engine(workers=self._request.workers, keep_open=keep_open) as engine:
+            if self._staging.finished:
+                self._clear_leftovers()
+                for answer in engine.run(self._taken_over(), algorithms, self._progress.within):
+                    self._take_over(answer)
+            for answer in engine.run(self._batches(), algorithms, self._progress.within):
+                self._take(answer)
+
+    def _rows(self) -> Iterator[tuple[PlannedDirectory, int]]:
+        """Each directory with the row of its first file."""
+        row = 0
+        for directory in self._plan.directories:
+            yield directory, row
+            row += len(directory.names)
+
+    def _batches(self) -> Iterator[Batch]:
+        """What is to be copied, but for what an earlier run has finished."""
+        for directory, row in self._rows():
+            if self._staging.finished:
+                yield from self._unfinished(directory, row)
+                continue
+            for start, stop, _size in plan_batches(directory.sizes):
+                yield self._copy_batch(directory, start, stop, row)
+        yield from self._again
+
+    def _copy_batch(self, directory: PlannedDirectory, start: int, stop: int, row: int) -> Batch:
+        files = [
+            (directory.names[i], directory.target_name(i), *directory.planned(i))
+            for i in range(start, stop)
+        ]
+        clear = _WRITE_BITS if self._request.read_only else 0
+        places = (directory.root, directory.path, self._staging.bag, directory.target)
+        return Batch(
+            request=(COPY, *places, files, clear),
+            files=stop - start,
+            size_bytes=sum(directory.sizes[start:stop]),
+            token=_Token(directory, start, row + start),
+        )
+
+    def _take(self, answer: Answer) -> None:
+        token: _Token = answer.batch.token
+        if answer.errors:
+            self._fail(answer)
+        offset = token.row * self._width
+        self._digests[offset : offset + len(answer.digests)] = answer.digests
+        for index, holes in answer.holes.items():
+            path = f"{token.directory.target}/{token.directory.target_name(token.start + index)}"
+            self._holes[path] = holes
+        self._progress.done(answer.batch.size_bytes, answer.batch.files)
+        self._unsaved.append((token, answer.batch.files))
+        if time.monotonic() >= self._checkpoint_at:
+            self._checkpoint()
+
+    def _fail(self, answer: Answer) -> None:
+        """Tell the first failure of a batch as what it is."""
+        token: _Token = answer.batch.token
+        directory = token.directory
+        index, error = min(answer.errors.items())
+        source = os.path.join(directory.root, directory.path, directory.names[token.start + index])
+        if error.kind == "target":
+            place = f"{directory.target}/{directory.target_name(token.start + index)}"
+            raise storage_error(OSError(error.errno, error.reason), place)
+        if error.kind == "changed":
+            findings = Findings()
+            findings.add("E-SRC-011", source)
+            raise SourceError(
+                _("{path} changed while it was read").format(path=source),
+                hint=_("Wait until nothing writes to it any more, then run the command again."),
+            )
+        raise SourceError(
+            _("{path} can't be read: {reason}").format(path=source, reason=error.reason),
+            hint=_("Mend it or leave it out with --exclude, then run the command again."),
+        )
+
+    # -- resumption
+
+    def _checkpoint(self) -> None:
+        records = {}
+        for token, count in self._unsaved:
+            for offset in range(count):
+                index = token.start + offset
+                path = f"{token.directory.target}/{token.directory.target_name(index)}"
+                row = (token.row + offset) * self._width
+                records[path] = Finished(
+                    token.directory.planned(index),
+                    bytes(self._digests[row : row + self._width]),
+                    self._holes.get(path, []),
+                )
+        self._unsaved.clear()
+        self._staging.checkpoint(records)
+        self._checkpoint_at = time.monotonic() + self._request.checkpoint_seconds
+
+    def _is_finished(self, directory: PlannedDirectory, index: int) -> bool:
+        path = f"{directory.target}/{directory.target_name(index)}"
+        found = self._staging.finished.get(path)
+        return found is not None and found.planned == directory.planned(index)
+
+    def _clear_leftovers(self) -> None:
+        """Remove staged files that nothing proves finished."""
+        known = {
+            f"{directory.target}/{directory.target_name(index)}"
+            for directory in self._plan.directories
+            for index in range(len(directory.names))
+            if self._is_finished(directory, index)
+        }
+        for path in list(self._staging.leftovers(known)):
+            os.unlink(os.path.join(self._staging.bag, path))
+
+    def _taken_over(self) -> Iterator[Batch]:
+        """Files that an earlier run finished, to be read again before they count."""
+        for directory, row in self._rows():
+            for index in range(len(directory.names)):
+                if self._is_finished(directory, index):
+                    name = directory.target_name(index)
+                    yield Batch(
+                        request=(HASH, self._staging.bag, directory.target, [name]),
+                        files=1,
+                        size_bytes=directory.sizes[index],
+                        token=_Token(directory, index, row + index, take_over=True),
+                    )
+
+    def _unfinished(self, directory: PlannedDirectory, row: int) -> Iterator[Batch]:
+        for index in range(len(directory.names)):
+            if not self._is_finished(directory, index):
+                yield self._copy_batch(directory, index, index + 1, row)
+
+    def _take_over(self, answer: Answer) -> None:
+        token: _Token = answer.batch.token
+        path = f"{token.directory.target}/{token.directory.target_name(token.start)}"
+        finished = self._staging.finished[path]
+        if answer.errors or answer.digests != finished.digests:
+            # Not what was synced: copy it again.
+            os.unlink(os.path.join(self._staging.bag, path))
+            row = token.row - token.start
+            self._again.append(
+                self._copy_batch(token.directory, token.start, token.start + 1, row)
+            )
+            return
+        offset = token.row * self._width
+        self._digests[offset : offset + self._width] = answer.digests
+        if finished.holes:
+            self._holes[path] = finished.holes
+        self._resumed += 1
+        self._unsaved.append((token, 1))
+        self._progress.done(answer.batch.size_bytes, 1)
+
+    # -- tag files
+
+    def _write_tag_files(self) -> None:
+        os.makedirs(f"{self._staging.bag}/metadata", exist_ok=True)
+        tag_files = [
+            self._write("bagit.txt", ["BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"]),
+            self._write("bag-info.txt", self._info_lines()),
+            self._write(SIDECAR_PATH, sidecar_lines(self._plan, self._holes, self._request.sidecar)),
+        ]
+        tag_files += [
+            self._write(f"manifest-{algorithm.name}.txt", self._manifest_lines(algorithm))
+            for algorithm in self._request.algorithms
+        ]
+        tag_files.sort()
+        for algorithm in self._request.algorithms:
+            lines = (f"{found[algorithm.name]}  {encode_path(path)}\n" for path, found in tag_files)
+            self._write(f"tagmanifest-{algorithm.name}.txt", lines)
+
+    def _write(self, path: str, lines: Iterable[str]) -> tuple[str, dict[str, str]]:
+        """Write a tag file and hash what was written; (path, digest by algorithm)."""
+        hashers = {algorithm.name: algorithm.new() for algorithm in self._request.algorithms}
+        full = os.path.join(self._staging.bag, path)
+        if os.path.lexists(full):  # left by an earlier run that was killed here
+            os.unlink(full)
+        iterator = iter(lines)
+        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with open(descriptor, "wb", buffering=0) as file:
+            while portion := "".join(islice(iterator, 5000)).encode("utf-8"):
+                for hasher in hashers.values():
+                    hasher.update(portion)
+                view = memoryview(portion)
+                while view:
+                    view = view[file.write(view) :]
+            if self._request.read_only:
+                os.chmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~_WRITE_BITS)
+        return path, {name: hasher.hexdigest() for name, hasher in hashers.items()}
+
+    def _manifest_lines(self, algorithm: Algorithm) -> Iterator[str]:
+        offset = 0
+        for one in self._request.algorithms:
+            if one is algorithm:
+                break
+            offset += one.size_bytes
+        for directory, row in self._rows():
+            prefix = encode_path(directory.target)
+            for index in range(len(directory.names)):
+                start = (row + index) * self._width + offset
+                digest = self._digests[start : start + algorithm.size_bytes].hex()
+                yield f"{digest}  {prefix}/{encode_path(directory.target_name(index))}\n"
+
+    def _info_lines(self) -> Iterator[str]:
+        request = self._request
+        elements = list(request.info)
+        given = {label.casefold() for label, _value in elements}
+        if "external-identifier" not in given:
+            elements.append(("External-Identifier", request.identifier))
+        elements += [
+            ("Bagging-Date", request.now.date().isoformat()),
+            ("Bagging-Software-Agent", f"archiver {__version__}"),
+            ("Payload-Oxum", str(Oxum(self._plan.size_bytes, self._plan.files))),
+            ("Bag-Size", _human_size(self._plan.size_bytes)),
+            ("Archiver-Bag-Layout", LAYOUT),
+        ]
+        for label, value in elements:
+            yield from _folded(label, value)
+
+    def _take_write_permission_away(self) -> None:
+        """After the rename, since a directory that is renamed must be writable. A file
+        system without modes is no failure: the bag is there and whole."""
+        destination = self._staging.destination
+        for directory, _directories, _files in os.walk(destination, topdown=False):
+            try:
+                mode = stat.S_IMODE(os.lstat(directory).st_mode)
+                os.chmod(directory, mode & ~_WRITE_BITS)
+            except OSError:
+                return
+
+
+@contextmanager
+def _errors_of_storage(place: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, place) from error
+
+
+def _umask() -> int:
+    """The process's umask. There is no way to ask but to set it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _folded(label: str, value: str) -> Iterator[str]:
+    """One element in lines of at most 79 characters where words allow (§2.2.2).
+
+    Broken only at single spaces, so that unfolding gives the very same value.
+    """
+    line = f"{label}:"
+    for number, word in enumerate(value.split(" ")):
+        room = len(line) + 1 + len(word) <= _LINE
+        if number and not room and word and not line.endswith(" ") and line.strip():
+            yield line + "\n"
+            line = f" {word}"
+        else:
+            line += f" {word}"
+    yield line + "\n"
+
+
+def _human_size(size_bytes: int) -> str:
+    """As RFC 8493 shows it: ``42.6 GB``; powers of 1000."""
+    size = float(size_bytes)
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size /= 1000
+    else:
+        unit = "PB"
+    return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"

@@ -1,0 +1,121 @@
+"""The command line: parse, call one function, print, exit (docs/cli.md).
+
+Job: :func:`main`. Limits: everything it does can be done through the library;
+heavy imports wait inside the commands, so that ``--help`` is fast.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from archiver.i18n import LANGUAGES, _, language_from_environment, use_language
+
+__all__ = ["main"]
+
+EXIT_OK, EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 5, 130
+_FLAGS = ("--debug", "--no-color")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. Nothing is raised unless ``--debug`` is given."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    given, flags, language = _hoist(given)
+    use_language(language or language_from_environment())
+    _prepare_streams()
+    signal.signal(signal.SIGTERM, _interrupt)
+    return _run(given, debug="--debug" in flags, color=_wants_color(flags))
+
+
+def _run(arguments: list[str], *, debug: bool, color: bool) -> int:
+    import typer
+
+    from archiver.cli.app import build_app
+    from archiver.cli.output import Output, settings
+    from archiver.errors import ArchiverError
+
+    settings.color = color
+    output = Output()
+    try:
+        result = build_app()(arguments, prog_name="archiver", standalone_mode=False)
+        return result if isinstance(result, int) else EXIT_OK
+    except ArchiverError as error:
+        if debug:
+            raise
+        output.error(error.message, error.hint)
+        return error.exit_code
+    except typer.Exit as error:
+        return error.exit_code
+    except typer.TyperException as error:
+        return _usage(error, output)
+    except (KeyboardInterrupt, typer.Abort):
+        output.error(_("interrupted"), "")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has gone (archiver … | head): nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except Exception as error:
+        if debug:
+            raise
+        hint = _("This should not happen. Run the command again with --debug and report what it says.")
+        output.error(f"{type(error).__name__}: {error}", hint)
+        return EXIT_FAILED
+
+
+def _usage(error: Exception, output: object) -> int:
+    """A wrong option or argument, told in two lines like everything else."""
+    from archiver.cli.output import Output
+
+    assert isinstance(output, Output)
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(message)
+        return EXIT_USAGE
+    command = context.command_path if context is not None else "archiver"
+    hint = _("See '{command} --help'.").format(command=command)
+    output.error(" ".join(message.split()), hint)
+    return EXIT_USAGE
+
+
+def _hoist(arguments: list[str]) -> tuple[list[str], set[str], str]:
+    """Take the options that hold for every command out, wherever they stand."""
+    kept: list[str] = []
+    flags: set[str] = set()
+    language = ""
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            kept += [argument, *rest]
+        elif argument in _FLAGS:
+            flags.add(argument)
+        elif argument == "--lang":
+            language = next(rest, "")
+        elif argument.startswith("--lang="):
+            language = argument.removeprefix("--lang=")
+        else:
+            kept.append(argument)
+    if language and language not in LANGUAGES:
+        print(f"warning: no language {language!r}; there are {', '.join(LANGUAGES)}", file=sys.stderr)
+        language = ""
+    return kept, flags, language
+
+
+def _wants_color(flags: set[str]) -> bool:
+    return not os.environ.get("NO_COLOR") and "--no-color" not in flags
+
+
+def _prepare_streams() -> None:
+    """A terminal that can't show a character gets an escape, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends a command as Ctrl-C does: what was begun is cleaned up."""
+    raise KeyboardInterrupt

@@ -1,0 +1,114 @@
+"""What a person or a program reads: escaped text, colours, JSON.
+
+Job: the only place that writes to standard output and standard error. Limits:
+decides nothing. Results go to standard output, talk to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+
+from archiver.findings import Finding, Severity
+from archiver.i18n import _
+
+__all__ = ["Output", "human_size", "printable", "settings"]
+
+_COLORS = {"red": "31", "green": "32", "yellow": "33", "bold": "1"}
+_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+
+
+class _Settings:
+    """What holds for the whole run."""
+
+    color = True
+
+
+settings = _Settings()
+
+
+def printable(text: str) -> str:
+    """``text`` fit for a terminal: what could steer it or mislead is escaped.
+
+    Control and format characters (bidirectional overrides among them), line
+    breaks, and bytes that are not UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def human_size(size_bytes: float) -> str:
+    """In units of 1000, as disks are sold."""
+    for unit in _UNITS:
+        if size_bytes < 1000 or unit == _UNITS[-1]:
+            break
+        size_bytes /= 1000
+    return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
+
+
+class Output:
+    """Prints for one command. ``quiet`` keeps warnings and talk back."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+
+    def line(self, text: str = "") -> None:
+        """A line of the result."""
+        print(text)
+
+    def json(self, document: Mapping[str, object]) -> None:
+        """The result as one line of JSON, in ASCII."""
+        print(json.dumps(document))
+
+    def say(self, text: str) -> None:
+        """Talk."""
+        if not self._quiet:
+            print(printable(text), file=sys.stderr)
+
+    def warning(self, text: str) -> None:
+        """A warning."""
+        if not self._quiet:
+            mark = self.paint("warning:", "yellow", sys.stderr)
+            print(f"{mark} {printable(text)}", file=sys.stderr)
+
+    def error(self, text: str, hint: str) -> None:
+        """One line for the error, one for the next step."""
+        sys.stdout.flush()
+        print(f"{self.paint('error:', 'red', sys.stderr)} {printable(text)}", file=sys.stderr)
+        if hint:
+            print(f"{self.paint('hint:', 'bold', sys.stderr)} {printable(hint)}", file=sys.stderr)
+
+    def paint(self, text: str, color: str, stream: object = None) -> str:
+        """``text`` in ``color`` where the stream is a terminal that wants it."""
+        stream = stream or sys.stdout
+        if settings.color and getattr(stream, "isatty", lambda: False)():
+            return f"\033[{_COLORS[color]}m{text}\033[0m"
+        return text
+
+    def finding(self, finding: Finding) -> str:
+        """One finding as a line."""
+        color = {"error": "red", "undecided": "yellow", "warning": "yellow"}
+        word = {
+            Severity.ERROR: _("error"),
+            Severity.UNDECIDED: _("undecided"),
+            Severity.WARNING: _("warning"),
+        }[finding.severity]
+        mark = self.paint(word, color[finding.severity.value])
+        place = f"{printable(finding.path)}: " if finding.path else ""
+        return f"  {mark} {finding.code} {place}{printable(finding.message)} [{finding.reference}]"
+
+    def limited(self, findings: Iterable[Finding], limit: int) -> None:
+        """Warnings as talk, at most ``limit`` of them."""
+        shown = list(findings)
+        for finding in shown[:limit]:
+            self.warning(f"{finding.path}: {finding.message} ({finding.code})")
+        if len(shown) > limit:
+            self.warning(_("and {count} more like these").format(count=len(shown) - limit))

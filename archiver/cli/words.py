@@ -1,0 +1,69 @@
+"""The words for verdicts, claims and outcomes.
+
+Job: one table, so that every command says the same thing the same way.
+"""
+
+from __future__ import annotations
+
+from archiver.cli.output import human_size
+from archiver.findings import Claim, Outcome
+from archiver.i18n import _
+from archiver.i18n import gettext_noop as N_
+from archiver.verify import VerificationReport
+
+__all__ = ["LIMITS", "VERDICTS", "claim_line"]
+
+VERDICTS = {
+    "valid": N_("VALID"),
+    "complete": N_("COMPLETE (no checksum was read)"),
+    "invalid": N_("INVALID: the bag is not intact"),
+    "undecided": N_("UNDECIDED: it can't be told whether the bag is intact"),
+    "unproven": N_("UNPROVEN: intact, but something that was asked for is missing"),
+}
+_OUTCOMES = {
+    Outcome.HOLDS: N_("holds"),
+    Outcome.FAILS: N_("fails"),
+    Outcome.UNDECIDED: N_("undecided"),
+    Outcome.NOT_ASKED: N_("not asked"),
+}
+_CLAIMS = {
+    "structure": N_("structure"),
+    "complete": N_("complete"),
+    "fixity": N_("fixity"),
+    "seal-scope": N_("sealed scope"),
+    "signature": N_("signature"),
+    "trust": N_("trust"),
+    "time": N_("time"),
+    "custody": N_("custody"),
+    "policy": N_("policy"),
+    "second-opinion": N_("second opinion"),
+}
+LIMITS = {
+    "fast": N_("No checksum was read: a changed file of the same size would not be noticed."),
+    "unsigned": N_(
+        "Not proved: who made this bag and when. It is as its manifests say, but no signature"
+        " was checked, and whoever changes a file can also change its checksum."
+    ),
+}
+_WIDTH = 15
+
+
+def claim_line(claim: Claim, report: VerificationReport) -> str:
+    """One claim: its name, its outcome, what it rests on."""
+    line = f"{_(_CLAIMS[claim.name]):<{_WIDTH}} {_(_OUTCOMES[claim.outcome])}"
+    return f"{line:<{_WIDTH + 12}} {_basis(claim, report)}".rstrip()
+
+
+def _basis(claim: Claim, report: VerificationReport) -> str:
+    facts = report.facts
+    if claim.outcome is Outcome.NOT_ASKED:
+        return ""
+    if claim.name == "structure" and facts.declaration is not None:
+        return f"BagIt {facts.declaration.version_text}"
+    if claim.name == "complete":
+        return _("{files} files, {size}").format(
+            files=facts.payload_files, size=human_size(facts.payload_bytes)
+        )
+    if claim.name == "fixity":
+        return ", ".join(facts.payload_algorithms)
+    return ""

@@ -1,0 +1,194 @@
+"""Policies: what is asked of bags, read from TOML into frozen values.
+
+Job: find, read, check and merge policy files. Limits: knows nothing of what it
+judges; every later part adds its keys to :data:`_FIELDS` through its dataclass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from archiver.digest import ALGORITHMS
+from archiver.errors import PolicyError
+from archiver.i18n import _
+
+__all__ = ["BagPolicy", "Policy", "SidecarPolicy", "load_policy", "policy_names"]
+
+_MAX_CHAIN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BagPolicy:
+    """``[bag]``: how bags are made."""
+
+    algorithms: tuple[str, ...] = ("sha512", "sha256")
+    read_only: bool = True
+    verify_after: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarPolicy:
+    """``[sidecar]``: what ``metadata/filesystem.jsonl`` may tell."""
+
+    owners: bool = False
+    extended_attributes: bool = False
+    absolute_link_targets: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A whole policy, with what it extends merged in."""
+
+    name: str
+    description: str = ""
+    bag: BagPolicy = field(default_factory=BagPolicy)
+    sidecar: SidecarPolicy = field(default_factory=SidecarPolicy)
+
+
+_TABLES: dict[str, type[Any]] = {"bag": BagPolicy, "sidecar": SidecarPolicy}
+_TOP_LEVEL = ("description", "extends", *_TABLES)
+
+
+def _directory() -> Path:
+    """Where the shipped policies lie: in the wheel, else beside the package."""
+    inside = Path(__file__).parent.parent / "policies"
+    return inside if inside.is_dir() else Path(__file__).parent.parent.parent / "policies"
+
+
+def policy_names() -> list[str]:
+    """The policies that ship, by name."""
+    return sorted(path.stem for path in _directory().glob("*.toml"))
+
+
+def load_policy(name: str) -> Policy:
+    """The policy ``name``: one that ships, or a path that ends in ``.toml``.
+
+    Raises PolicyError with file, line and the nearest known key.
+    """
+    merged: dict[str, Any] = {}
+    for table in reversed(_chain(name)):
+        for key, value in table.items():
+            merged[key] = {**merged.get(key, {}), **value} if key in _TABLES else value
+    tables = {key: kind(**merged.get(key, {})) for key, kind in _TABLES.items()}
+    return Policy(name=name, description=merged.get("description", ""), **tables)
+
+
+def _chain(name: str) -> list[dict[str, Any]]:
+    """The policy's table and those it extends, nearest first."""
+    chain: list[dict[str, Any]] = []
+    origin, wanted = Path(), name
+    while wanted:
+        if len(chain) == _MAX_CHAIN:
+            raise PolicyError(_("policy {name}: extends too many others, or itself").format(name=name))
+        path = _find(wanted, origin)
+        table = _read(path)
+        chain.append(table)
+        origin, wanted = path.parent, table.pop("extends", "")
+    return chain
+
+
+def _find(name: str, origin: Path) -> Path:
+    if name.endswith(".toml"):
+        return origin / name
+    path = _directory() / f"{name}.toml"
+    if name in policy_names():
+        return path
+    known = policy_names()
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = _("Did you mean {near}?").format(near=near[0]) if near else _(
+        "Known policies: {known}; or give a path that ends in .toml."
+    ).format(known=", ".join(known))
+    raise PolicyError(_("there is no policy named {name}").format(name=name), hint=hint)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeError) as error:
+        raise PolicyError(
+            _("policy {path} can't be read: {reason}").format(path=path, reason=error)
+        ) from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(_("policy {path}: {reason}").format(path=path, reason=error)) from error
+    if not table:
+        raise PolicyError(
+            _("policy {path} is empty").format(path=path),
+            hint=_("A policy without rules would approve of anything; write down what is wanted."),
+        )
+    _Checker(path, text).check(table)
+    return table
+
+
+class _Checker:
+    """Checks the keys and types of one file, and says where they are wrong."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._lines = text.split("\n")
+
+    def check(self, table: dict[str, Any]) -> None:
+        for key, value in table.items():
+            if key not in _TOP_LEVEL:
+                self._unknown(key, "", _TOP_LEVEL)
+            if key in _TABLES:
+                self._check_table(key, value)
+            elif not isinstance(value, str):
+                self._fail(key, "", _("{key} must be text").format(key=key))
+
+    def _check_table(self, name: str, value: object) -> None:
+        if not isinstance(value, dict):
+            self._fail(name, "", _("{key} must be a table").format(key=name))
+        fields = {item.name: item for item in dataclasses.fields(_TABLES[name])}
+        for key, given in value.items():
+            if key not in fields:
+                self._unknown(key, name, tuple(fields))
+            value[key] = self._check_value(key, name, fields[key].default, given)
+
+    def _check_value(self, key: str, table: str, default: object, given: object) -> object:
+        if isinstance(default, bool):
+            if not isinstance(given, bool):
+                self._fail(key, table, _("{key} must be true or false").format(key=key))
+            return given
+        if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
+            self._fail(key, table, _("{key} must be a list of names").format(key=key))
+        assert isinstance(given, list)
+        unknown = [item for item in given if item not in ALGORITHMS]
+        if unknown or not given:
+            text = _("{key}: {value} is no known digest algorithm")
+            self._fail(key, table, text.format(key=key, value=(unknown or [""])[0]))
+        return tuple(given)
+
+    def _unknown(self, key: str, table: str, known: tuple[str, ...]) -> None:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+        hint = _("Did you mean {near}?").format(near=near[0]) if near else _(
+            "Known keys here: {known}."
+        ).format(known=", ".join(known))
+        self._fail(key, table, _("unknown key {key}").format(key=key), hint)
+
+    def _fail(self, key: str, table: str, message: str, hint: str = "") -> None:
+        place = f"{self._path}:{self._line(key, table)}"
+        raise PolicyError(
+            _("policy {place}: {message}").format(place=place, message=message), hint=hint
+        )
+
+    def _line(self, key: str, table: str) -> int:
+        """The line where ``key`` stands: tomllib doesn't tell."""
+        current = ""
+        heading = re.compile(r"\s*\[\s*([^\]]+?)\s*\]")
+        assignment = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
+        for number, line in enumerate(self._lines, start=1):
+            if found := heading.match(line):
+                current = found[1].strip("\"'")
+                if not table and current == key:
+                    return number
+            elif current == table and assignment.match(line):
+                return number
+        return 1

@@ -1,0 +1,187 @@
+"""One finished bag without a vault: plan, stage, read back, commit.
+
+Job: what ``archiver bag create`` does, for programs. Limits: signing and time
+stamps come in between staging and commit (docs/architecture.md), in this
+release nothing does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from archiver.bag.filesystem import sync_tree
+from archiver.bag.model import BagInfo
+from archiver.bag.plan import Plan, PlanOptions, plan_bag, plan_files
+from archiver.bag.progress import Progress
+from archiver.bag.tree import DirectoryTree
+from archiver.bag.validate import check_bag
+from archiver.bag.write import BagRequest, WrittenBag, write_bag
+from archiver.digest import ALGORITHMS, Algorithm
+from archiver.errors import SourceError, StorageError, UsageError
+from archiver.findings import Findings, Severity
+from archiver.i18n import _
+from archiver.policy import Policy
+
+__all__ = ["CreateOptions", "FileList", "choose_algorithms", "create_bag", "plan_sources"]
+
+SIGNED_ALGORITHM = "sha512"
+"""Always among the algorithms: its tag manifest is what gets signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileList:
+    """Files named one by one, relative to ``base``; they keep their paths below ``data/``."""
+
+    base: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOptions:
+    """How a bag is to be made. ``now`` is an aware time, ``identifier`` a URI."""
+
+    policy: Policy
+    now: datetime
+    identifier: str
+    algorithms: tuple[str, ...] = ()
+    info: BagInfo = field(default_factory=BagInfo)
+    verify_after: bool | None = None
+    checkpoint_seconds: float = 20.0
+    workers: int | None = None
+
+
+def choose_algorithms(names: Iterable[str]) -> tuple[Algorithm, ...]:
+    """The algorithms to write: those named, sha512 first. Raises UsageError."""
+    chosen = [SIGNED_ALGORITHM]
+    for name in names:
+        algorithm = ALGORITHMS.get(name)
+        if algorithm is None or not algorithm.strong:
+            known = ", ".join(one.name for one in ALGORITHMS.values() if one.strong)
+            problem = _("is not known") if algorithm is None else _("is broken and never written")
+            raise UsageError(
+                _("the digest algorithm {name} {problem}").format(name=name, problem=problem),
+                hint=_("Choose from: {known}.").format(known=known),
+            )
+        if name not in chosen:
+            chosen.append(name)
+    return tuple(ALGORITHMS[name] for name in chosen)
+
+
+def plan_sources(sources: Sequence[str] | FileList, bag: str, options: PlanOptions) -> Plan:
+    """Plan a bag; raises SourceError where anything stands against it.
+
+    The plan's findings are warnings then. The error's ``findings`` hold all
+    that was found.
+    """
+    if isinstance(sources, FileList):
+        plan = plan_files(sources.base, sources.paths, bag, options)
+    else:
+        plan = plan_bag(sources, bag, options)
+    errors = [finding for finding in plan.findings if finding.severity is Severity.ERROR]
+    if errors:
+        raise RefusedError(plan.findings)
+    return plan
+
+
+class RefusedError(SourceError):
+    """Sources that can't be archived as they are; ``findings`` say why, path by path."""
+
+    def __init__(self, findings: Findings) -> None:
+        errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+        codes = {finding.code for finding in errors}
+        if codes == {"E-SRC-001"}:
+            self.exit_code = 2  # a path that isn't there
+        first = errors[0]
+        message = f"{first.path}: {first.message} ({first.code})"
+        if len(errors) > 1:
+            message = _("{message}, and {count} more").format(
+                message=message, count=len(errors) - 1
+            )
+        super().__init__(message, hint=_hint(first.code))
+        self.findings = findings
+
+
+def _hint(code: str) -> str:
+    return {
+        "E-SRC-001": _("Check the spelling of the path."),
+        "E-SRC-002": _("Mend its permissions, or leave it out with --exclude."),
+        "E-SRC-003": _("Leave it out with --exclude."),
+        "E-SRC-004": _("Rename one of them, or keep both with --encode-names."),
+        "E-SRC-005": _("Keep it under a lossless spelling with --encode-names."),
+        "E-SRC-006": _("Rename one of them, or make two bags."),
+        "E-SRC-007": _("Put the bag outside of what it is made from."),
+        "E-SRC-008": _("Check it with 'archiver bag verify', or pack it again with --bag-in-bag."),
+        "E-SRC-009": _("Add what it points to as a source of its own, and record the link"
+                       " with --record-links-out."),
+        "E-SRC-010": _("Name the file or directory that it points to."),
+    }.get(code, "")
+
+
+def create_bag(
+    plan: Plan,
+    destination: str,
+    options: CreateOptions,
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> WrittenBag:
+    """Make the planned bag at ``destination``. Raises ArchiverError.
+
+    Where reading back is asked for, the bag only appears once it has been read
+    from the disk and found right.
+    """
+    policy = options.policy
+    request = BagRequest(
+        algorithms=choose_algorithms(options.algorithms or policy.bag.algorithms),
+        info=options.info,
+        identifier=options.identifier,
+        now=options.now,
+        sidecar=policy.sidecar,
+        read_only=policy.bag.read_only,
+        checkpoint_seconds=options.checkpoint_seconds,
+        workers=options.workers,
+    )
+    verify_after = policy.bag.verify_after if options.verify_after is None else options.verify_after
+
+    def finish(staged: str) -> None:
+        if verify_after:
+            say(_("reading the bag back from the disk"))
+            _read_back(staged, progress, options.workers)
+
+    return write_bag(plan, destination, request, progress=progress, seal=finish)
+
+
+def _read_back(staged: str, progress: Progress | None, workers: int | None) -> None:
+    """Check a staged bag as it lies on the disk, not in memory."""
+    sync_tree(staged)
+    _drop_cache(staged)
+    findings = Findings()
+    tree = DirectoryTree(staged, workers=workers)
+    try:
+        check_bag(tree, findings, progress=progress)
+    finally:
+        tree.close()
+    for finding in findings:
+        if finding.severity is not Severity.WARNING:
+            raise StorageError(
+                _("what was written can't be read back: {path}: {message}").format(
+                    path=finding.path, message=finding.message
+                ),
+                hint=_("The disk or the memory is failing; use another, nothing was left behind."),
+            )
+
+
+def _drop_cache(path: str) -> None:
+    """Ask the kernel to forget what it holds of these files (it may decline)."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for directory, _directories, files in os.walk(path):
+        for name in files:
+            descriptor = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Benchmarks of archiver beside its peers; run with `python -m benchmarks --help`."""
