@@ -83,6 +83,8 @@ def storage_error(error: OSError, place: str) -> StorageError:
             hint=_("Free some space or choose another destination; nothing was left behind."),
         )
     return StorageError(
-        _("cannot write {place}: {reason}").format(place=place, reason=error.strerror or str(error)),
+        _("cannot write {place}: {reason}").format(
+            place=place, reason=error.strerror or str(error)
+        ),
         hint=_("Check that the destination is writable and healthy, then run the command again."),
     )

@@ -14,7 +14,14 @@ import gettext as _gettext
 import os
 from pathlib import Path
 
-__all__ = ["LANGUAGES", "_", "gettext_noop", "language_from_environment", "ngettext", "use_language"]
+__all__ = [
+    "LANGUAGES",
+    "_",
+    "N_",
+    "language_from_environment",
+    "ngettext",
+    "use_language",
+]
 
 LANGUAGES = ("en", "es")
 """Languages that are complete; the first is the language of the source texts."""
@@ -57,6 +64,6 @@ def ngettext(singular: str, plural: str, count: int) -> str:
     return _Current.translations.ngettext(singular, plural, count)
 
 
-def gettext_noop(message: str) -> str:
+def N_(message: str) -> str:  # noqa: N802  # the name that gettext tools know
     """Mark ``message`` for extraction where it is translated later."""
     return message

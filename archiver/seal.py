@@ -114,8 +114,10 @@ def _hint(code: str) -> str:
         "E-SRC-006": _("Rename one of them, or make two bags."),
         "E-SRC-007": _("Put the bag outside of what it is made from."),
         "E-SRC-008": _("Check it with 'archiver bag verify', or pack it again with --bag-in-bag."),
-        "E-SRC-009": _("Add what it points to as a source of its own, and record the link"
-                       " with --record-links-out."),
+        "E-SRC-009": _(
+            "Add what it points to as a source of its own, and record the link"
+            " with --record-links-out."
+        ),
         "E-SRC-010": _("Name the file or directory that it points to."),
     }.get(code, "")
 
@@ -126,7 +128,7 @@ def create_bag(
     options: CreateOptions,
     *,
     progress: Progress | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda _text: None,
 ) -> WrittenBag:
     """Make the planned bag at ``destination``. Raises ArchiverError.
 

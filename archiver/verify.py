@@ -95,9 +95,7 @@ def verify_bag(
     """
     options = options or VerifyOptions()
     findings = Findings()
-    tree = open_tree(
-        path, findings, max_expansion=options.max_expansion, workers=options.workers
-    )
+    tree = open_tree(path, findings, max_expansion=options.max_expansion, workers=options.workers)
     try:
         # Steps 1 to 3: structure, complete, fixity.
         facts = check_bag(tree, findings, fast=options.fast, progress=progress)
@@ -116,7 +114,8 @@ def verify_bag(
     if options.second_opinion:
         _ask_reference(path, findings)  # step 10
         asked.append("second-opinion")
-    claims = tuple(_claim(step, asked, findings) for step in STEPS)
+    listed = bool(facts.payload_algorithms)
+    claims = tuple(_claim(step, asked, findings, listed=listed) for step in STEPS)
     verdict = _verdict(claims, fast=options.fast)
     return VerificationReport(
         bag=path, verdict=verdict, claims=claims, findings=findings, facts=facts
@@ -160,10 +159,13 @@ def _integrity(findings: Findings) -> Verdict:
     return Verdict.UNDECIDED if Outcome.UNDECIDED in outcomes else Verdict.VALID
 
 
-def _claim(step: str, asked: list[str], findings: Findings) -> Claim:
+def _claim(step: str, asked: list[str], findings: Findings, *, listed: bool) -> Claim:
     if step not in asked:
         return Claim(name=step, outcome=Outcome.NOT_ASKED)
-    return Claim(name=step, outcome=findings.outcome(step))
+    outcome = findings.outcome(step)
+    if outcome is Outcome.HOLDS and not listed and step in ("complete", "fixity"):
+        outcome = Outcome.UNDECIDED  # nothing was listed: nothing can be said to be there
+    return Claim(name=step, outcome=outcome)
 
 
 def _verdict(claims: tuple[Claim, ...], *, fast: bool) -> Verdict:

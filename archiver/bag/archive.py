@@ -21,7 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 from archiver.bag.names import has_unsafe_shape, path_problem
 from archiver.bag.tree import BagTree, DirectoryTree, Listing, Reading
@@ -30,8 +30,7 @@ from archiver.digest.engine import FileError
 from archiver.digest.worker import LARGE_BYTES, Worker
 from archiver.errors import UsageError
 from archiver.findings import Findings
-from archiver.i18n import _
-from archiver.i18n import gettext_noop as N_
+from archiver.i18n import N_, _
 
 __all__ = ["ARCHIVE_SUFFIXES", "MAX_EXPANSION", "ArchiveTree", "open_tree"]
 
@@ -133,7 +132,8 @@ class _Index:
 
     def add(self, name: str, member: _Member | None, kind: str = "") -> str | None:
         """Take a member in under ``name``; ``member`` is None for what is no file:
-        a directory where ``kind`` is empty. The path it got, or None."""
+        a directory where ``kind`` is empty. The path it got, or None.
+        """
         self._count += 1
         if self._count > MAX_MEMBERS:
             raise _LimitError(_("more than {limit} members").format(limit=MAX_MEMBERS))
@@ -248,7 +248,12 @@ class ArchiveTree:
             return io.BytesIO(self._cached[path])
         return _Sound(self._archive.open(self._files[path]))  # type: ignore[return-value]
 
-    def walk(self, findings: Findings, *, payload: bool) -> Iterator[Listing]:
+    def walk(
+        self,
+        findings: Findings,  # noqa: ARG002  # everything was found when the archive was indexed
+        *,
+        payload: bool,
+    ) -> Iterator[Listing]:
         """See :class:`~archiver.bag.tree.BagTree`."""
         for directory in sorted(self._tree):
             if payload == (directory == "data" or directory.startswith("data/")):
@@ -307,7 +312,7 @@ class _Sound:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
-    def __enter__(self) -> _Sound:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -353,7 +358,7 @@ class _Tar:
         last = -1
         with tarfile.TarFile(fileobj=self._stream, errors="surrogateescape") as archive:  # type: ignore[arg-type]
             while (info := archive.next()) is not None:
-                archive.members = []  # it would keep them all
+                archive.members = []  # type: ignore[attr-defined]  # it would keep them all
                 if info.offset <= last or info.size < 0:
                     raise tarfile.ReadError("members overlap")
                 last = info.offset
@@ -501,9 +506,7 @@ class _Zip:
         if size > _MAX_DIRECTORY_BYTES:
             raise _LimitError(_("a directory of {size} bytes").format(size=size))
 
-    def _check_layout(
-        self, infos: list[zipfile.ZipInfo], end: int, findings: Findings
-    ) -> None:
+    def _check_layout(self, infos: list[zipfile.ZipInfo], end: int, findings: Findings) -> None:
         """Members must follow each other: no overlap (a bomb), nothing hidden between."""
         position = 0
         for info in infos:
@@ -542,7 +545,8 @@ class _Zip:
             reason = N_("the sizes or checksums differ")
         if reason:
             findings.add("E-ARC-009", info.filename, reason=reason)
-        return info.header_offset + _LOCAL.size + name_length + extra + info.compress_size
+        end: int = info.header_offset + _LOCAL.size + name_length + extra + info.compress_size
+        return end
 
     def _add(self, info: zipfile.ZipInfo, index: _Index) -> None:
         mode = info.external_attr >> 16

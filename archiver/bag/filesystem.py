@@ -123,6 +123,7 @@ def _rename_flagged(source: bytes, target: bytes) -> int:
 
 def free_space(path: str) -> tuple[int, int | None]:
     """(bytes, files) that a user may still add on the file system of ``path``;
-    None where it has no limit on files."""
+    None where it has no limit on files.
+    """
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None

@@ -59,7 +59,12 @@ class Ledger:
         return len(self.rows)
 
     def load(
-        self, manifest: LedgerManifest, blocks: Iterator[ManifestBlock], findings: Findings, *, strict: bool
+        self,
+        manifest: LedgerManifest,
+        blocks: Iterator[ManifestBlock],
+        findings: Findings,
+        *,
+        strict: bool,
     ) -> None:
         """Take in a manifest. ``strict``: a path twice is an error even with one digest."""
         manifest.grow(len(self.rows))
@@ -146,10 +151,13 @@ class Ledger:
 
     def twins(self) -> Iterator[tuple[str, str]]:
         """Listed paths that differ only in case or normalisation (a hash of each folded
-        path is kept, not the path: eight bytes for each of a million)."""
+        path is kept, not the path: eight bytes for each of a million).
+        """
         hashes = array("q", (hash(fold(path)) for path in self.rows))
         order = sorted(hashes)
-        repeated = {one for one, two in zip(order, islice(order, 1, None), strict=False) if one == two}
+        repeated = {
+            one for one, two in zip(order, islice(order, 1, None), strict=False) if one == two
+        }
         if not repeated:
             return
         first: dict[str, str] = {}
@@ -164,6 +172,4 @@ def _column(digests: bytes, offset: int, width: int, step: int) -> bytes:
     """One manifest's digests out of rows that hold those of all."""
     if step == width:
         return digests
-    return b"".join(
-        [digests[start : start + width] for start in range(offset, len(digests), step)]
-    )
+    return b"".join([digests[start : start + width] for start in range(offset, len(digests), step)])

@@ -101,7 +101,8 @@ class BagInfo:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchEntry:
     """A line of ``fetch.txt`` (§2.2.3). ``length_bytes`` is None for ``-``; nothing
-    is ever allocated or fetched on its word."""
+    is ever allocated or fetched on its word.
+    """
 
     url: str
     length_bytes: int | None

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from archiver.i18n import N_
+
 __all__ = [
     "decode_path",
     "encode_name",
@@ -50,9 +52,9 @@ def has_bare_percent(path: str) -> bool:
 
 
 def has_unsafe_shape(path: str) -> bool:
-    """Whether ``path`` leads out of a bag on some system, or depends on the machine.
+    r"""Whether ``path`` leads out of a bag on some system, or depends on the machine.
 
-    Absolute paths, ``..``, ``~user``, drive letters, UNC and ``\\\\?\\`` (§5.1.1).
+    Absolute paths, ``..``, ``~user``, drive letters, UNC and ``\\?\`` (§5.1.1).
     """
     return (
         path.startswith(("/", "~", "\\"))
@@ -64,11 +66,11 @@ def has_unsafe_shape(path: str) -> bool:
 def path_problem(path: str) -> str | None:
     """What keeps ``path`` from being a plain relative path, or None."""
     if not path:
-        return "the path is empty"
+        return N_("the path is empty")
     if "\0" in path:
-        return "the path holds a NUL character"
+        return N_("the path holds a NUL character")
     if any(part in ("", ".") for part in path.split("/")):
-        return "the path holds an empty or '.' component"
+        return N_("the path holds an empty or '.' component")
     return None
 
 
@@ -98,11 +100,11 @@ def fold(path: str) -> str:
 def windows_problem(name: str) -> str | None:
     """Why Windows can't keep ``name`` (one component), or None (§6.1.2)."""
     if _WINDOWS_RESERVED.fullmatch(name):
-        return "reserved name"
+        return N_("reserved name")
     if name.endswith((".", " ")):
-        return "ends with a dot or a space"
-    if found := _WINDOWS_CHARACTERS.search(name):
-        return f"holds {found[0]!r}"
+        return N_("ends with a dot or a space")
+    if _WINDOWS_CHARACTERS.search(name):
+        return N_("holds a character that Windows forbids")
     return None
 
 

@@ -28,6 +28,7 @@ from archiver.bag.names import (
 from archiver.bag.tree import MAX_DEPTH, kind_of_mode
 from archiver.digest.worker import open_beneath
 from archiver.findings import Findings
+from archiver.i18n import N_
 
 __all__ = ["Note", "Plan", "PlanOptions", "PlannedDirectory", "plan_bag", "plan_files"]
 
@@ -85,6 +86,12 @@ class PlannedDirectory:
     def target_name(self, index: int) -> str:
         """A file's name in the bag."""
         return self.renamed.get(index, self.names[index]) if self.renamed else self.names[index]
+
+    def target_names(self) -> list[str]:
+        """All files' names in the bag."""
+        if not self.renamed:
+            return self.names
+        return [self.target_name(index) for index in range(len(self.names))]
 
     def planned(self, index: int) -> tuple[int, int, int, int]:
         """(size, mtime, ctime, inode): what makes a change noticed."""
@@ -245,7 +252,7 @@ class _Planner:
             self._findings.add("E-SRC-003", source, kind=kind_of_mode(found.st_mode))
             return
         if not self._may_read_all and not os.access(source, os.R_OK):
-            self._findings.add("E-SRC-002", source, reason="permission denied")
+            self._findings.add("E-SRC-002", source, reason=N_("permission denied"))
         planned.add(name, found)
         if stored != name:
             planned.renamed[0] = stored
@@ -284,7 +291,7 @@ class _Planner:
         planned = PlannedDirectory(root=walk.root, path=path, target=target, original=original)
         planned.is_source = not path
         if path.count("/") >= MAX_DEPTH:
-            self._findings.add("E-SRC-002", walk.show(path), reason="nested too deep")
+            self._findings.add("E-SRC-002", walk.show(path), reason=N_("nested too deep"))
             return []
         try:
             found, entries = _read_directory(walk.descriptor, path)
@@ -322,7 +329,7 @@ class _Planner:
         found: os.stat_result,
     ) -> None:
         if not self._may_read_all and not os.access(path, os.R_OK, dir_fd=walk.descriptor):
-            self._findings.add("E-SRC-002", walk.show(path), reason="permission denied")
+            self._findings.add("E-SRC-002", walk.show(path), reason=N_("permission denied"))
         if stored != name:
             planned.renamed[len(planned.names)] = stored
         planned.add(name, found)
@@ -363,7 +370,7 @@ class _Planner:
 
     def _stored_names(self, walk: _Walk, path: str, names: list[str]) -> list[str]:
         """The names in the bag; those that can't be kept are findings, or encoded."""
-        plain = all([name.isascii() for name in names])
+        plain = all(name.isascii() for name in names)
         if plain and len({name.lower() for name in names}) == len(names):
             stored = names
         else:

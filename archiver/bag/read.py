@@ -14,12 +14,13 @@ import codecs
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 
 from archiver.bag.model import KNOWN_VERSIONS, BagInfo, Declaration, FetchEntry, ManifestName
 from archiver.bag.names import decode_path, has_bare_percent, has_unsafe_shape, path_problem
 from archiver.errors import FormatError
 from archiver.findings import Findings, Severity
+from archiver.i18n import N_
 
 __all__ = [
     "MAX_LINE",
@@ -42,6 +43,13 @@ _CHUNK_BYTES = 1024 * 1024
 _MAX_DECLARATION_BYTES = 4096
 
 Value = TypeVar("Value")
+
+
+class Readable(Protocol):
+    """All that the parsers ask of a stream."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
 
 
 def strictly(parse: Callable[[Findings], Value]) -> Value:
@@ -67,14 +75,17 @@ _LENIENT = re.compile(
 )
 
 
-def parse_declaration(data: bytes, findings: Findings, path: str = "bagit.txt") -> Declaration | None:
+def parse_declaration(
+    data: bytes, findings: Findings, path: str = "bagit.txt"
+) -> Declaration | None:
     """``bagit.txt`` (§2.1.1): exactly two lines. Before 1.0 the white space around
-    the colon is free. None where not even the version can be made out."""
+    the colon is free. None where not even the version can be made out.
+    """
     if data.startswith(codecs.BOM_UTF8):
         findings.add("E-BAG-003", path)
         data = data[len(codecs.BOM_UTF8) :]
     if len(data) > _MAX_DECLARATION_BYTES:
-        findings.add("E-BAG-002", path, problem="it is far too long")
+        findings.add("E-BAG-002", path, problem=N_("it is far too long"))
         return None
     found = _DECLARATION.fullmatch(data)
     lenient = found or _LENIENT.fullmatch(data)
@@ -87,7 +98,11 @@ def parse_declaration(data: bytes, findings: Findings, path: str = "bagit.txt") 
         return None
     declaration = Declaration((int(major), int(minor)), encoding)
     if found is None and (declaration.is_1_0 or data[:1].isspace()):
-        findings.add("E-BAG-002", path, problem="it has other white space than one space after each colon")
+        findings.add(
+            "E-BAG-002",
+            path,
+            problem=N_("it has other white space than one space after each colon"),
+        )
     elif found is None:
         pass  # drafts allowed white space around the colon
     elif not data.endswith((b"\r", b"\n")) and declaration.is_1_0:
@@ -110,17 +125,17 @@ def _check_version(
 
 def _declaration_problem(data: bytes) -> str:
     if not data.strip():
-        return "it is empty"
+        return N_("it is empty")
     lines = [line for line in re.split(rb"\r\n|\r|\n", data) if line.strip()]
     if not re.match(rb"\s*BagIt-Version\s*:", lines[0]):
-        return "the first line is not BagIt-Version"
+        return N_("the first line is not BagIt-Version")
     if not re.fullmatch(rb"\s*BagIt-Version\s*:\s*[0-9]+\.[0-9]+\s*", lines[0]):
-        return "the version is not of the form M.N"
+        return N_("the version is not of the form M.N")
     if len(lines) == 1:
-        return "the line Tag-File-Character-Encoding is missing"
+        return N_("the line Tag-File-Character-Encoding is missing")
     if len(lines) > 2:
-        return "there are more than two lines"
-    return "the second line is not Tag-File-Character-Encoding with a value"
+        return N_("there are more than two lines")
+    return N_("the second line is not Tag-File-Character-Encoding with a value")
 
 
 # -- text ----------------------------------------------------------------------
@@ -130,7 +145,8 @@ _NO_CHARSETS = frozenset({"unicode_escape", "raw_unicode_escape", "idna", "punyc
 
 def find_codec(encoding: str) -> codecs.CodecInfo | None:
     """The codec of a character set, or None: bytes-to-bytes codecs such as zlib
-    and Python's own escapes are no character sets, and a way to attack us."""
+    and Python's own escapes are no character sets, and a way to attack us.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:()+-]{0,63}", encoding):
         return None
     try:
@@ -143,7 +159,7 @@ def find_codec(encoding: str) -> codecs.CodecInfo | None:
 
 
 def read_blocks(
-    stream: BinaryIO, encoding: str, findings: Findings, path: str
+    stream: Readable, encoding: str, findings: Findings, path: str
 ) -> Iterator[tuple[int, str]]:
     """Whole lines of a tag file in portions: (number of the first line, text).
 
@@ -156,7 +172,7 @@ def read_blocks(
 class _Lines:
     """Decodes a stream and cuts it at line ends, in bounded memory."""
 
-    def __init__(self, stream: BinaryIO, encoding: str, findings: Findings, path: str) -> None:
+    def __init__(self, stream: Readable, encoding: str, findings: Findings, path: str) -> None:
         self._stream = stream
         self._findings = findings
         self._path = path
@@ -168,15 +184,16 @@ class _Lines:
         self._sound = True
 
     def blocks(self) -> Iterator[tuple[int, str]]:
+        """See :func:`read_blocks`."""
         rest = ""
         while True:
             data = self._stream.read(_CHUNK_BYTES)
             text = rest + self._decode(data)
             if not data:
                 break
-            text, rest = _cut(text)
-            if text is not None:
-                yield from self._emit(text)
+            whole, rest = _cut(text)
+            if whole is not None:
+                yield from self._emit(whole)
             if len(rest) > MAX_LINE:
                 self._too_long()
                 rest = rest[-1] if rest[-1] == "\r" else ""
@@ -193,18 +210,22 @@ class _Lines:
         self._line += text.count("\n") + 1
         if self._skipping:
             self._skipping = False
-            head, found, text = text.partition("\n")
+            _head, found, text = text.partition("\n")
             first += 1
             if not found:
                 return
         if len(text) > MAX_LINE and max(map(len, text.split("\n"))) > MAX_LINE:
-            self._findings.add("E-BAG-051", self._path, limit=MAX_TAG_FILE_BYTES, line_limit=MAX_LINE)
+            self._findings.add(
+                "E-BAG-051", self._path, limit=MAX_TAG_FILE_BYTES, line_limit=MAX_LINE
+            )
             text = "\n".join(line if len(line) <= MAX_LINE else "" for line in text.split("\n"))
         yield first, text
 
     def _too_long(self) -> None:
         if not self._skipping:
-            self._findings.add("E-BAG-051", self._path, limit=MAX_TAG_FILE_BYTES, line_limit=MAX_LINE)
+            self._findings.add(
+                "E-BAG-051", self._path, limit=MAX_TAG_FILE_BYTES, line_limit=MAX_LINE
+            )
         self._skipping = True
 
     def _decode(self, data: bytes) -> str:
@@ -313,7 +334,7 @@ class ManifestReader:
         lines = text.split("\n")
         prefix = "  data/"
         start, end = width, width + len(prefix)
-        if not all([line[start:end] == prefix for line in lines]):
+        if not all(line[start:end] == prefix for line in lines):
             return None
         try:
             digests = bytes.fromhex("".join([line[:width] for line in lines]))
@@ -342,21 +363,23 @@ class ManifestReader:
         file = self._name.file
         found = _LINE.fullmatch(line)
         if not found:
-            problem = "it is empty" if not line.strip() else "it is not DIGEST, white space, PATH"
+            problem = (
+                N_("it is empty") if not line.strip() else N_("it is not DIGEST, white space, PATH")
+            )
             self._findings.add("E-BAG-020", file, line=number, problem=problem)
             return None
-        digest, path = found[1], found[2]
+        digest: str = found[1]
+        path: str = found[2]
         if not self._width:
             digest = ""  # the algorithm is unknown: the path counts, the digest can't
         elif len(digest) != self._width:
             self._findings.add("E-BAG-036", path, manifest=file, line=number, size=self._width)
             return None
         path = self._tidy(number, path)
-        problem = path_problem(path)
         if has_unsafe_shape(path):
             self._findings.add("E-BAG-022", path, manifest=file, line=number)
-        elif problem:
-            self._findings.add("E-BAG-020", file, line=number, problem=problem)
+        elif unfit := path_problem(path):
+            self._findings.add("E-BAG-020", file, line=number, problem=unfit)
         elif self._belongs(number, path):
             return bytes.fromhex(digest), path
         return None
@@ -417,7 +440,7 @@ def parse_bag_info(
 class _Limited:
     """A stream that ends after ``limit`` bytes, and remembers whether there was more."""
 
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
+    def __init__(self, stream: Readable, limit: int) -> None:
         self._stream = stream
         self._left = limit
         self.more = False
@@ -454,19 +477,21 @@ def _info_problem(
 ) -> str | None:
     if not line.strip(" \t"):
         # Old drafts say nothing of blank lines, and bags with one at the end are common.
-        return "it is empty" if declaration.is_1_0 else None
+        return N_("it is empty") if declaration.is_1_0 else None
     if not colon:
-        return "there is no colon"
+        return N_("there is no colon")
     if not label.strip(" \t"):
-        return "there is no label"
-    if not declaration.is_1_0:
-        return None
+        return N_("there is no label")
+    return _spacing_problem(label, value) if declaration.is_1_0 else None
+
+
+def _spacing_problem(label: str, value: str) -> str | None:
     if label != label.strip():
-        return "white space stands around the label"
+        return N_("white space stands around the label")
     if value[:1] not in (" ", "\t"):
-        return "no space follows the colon"
+        return N_("no space follows the colon")
     if value[1:2] in (" ", "\t"):
-        return "more than one space follows the colon"
+        return N_("more than one space follows the colon")
     return None
 
 
@@ -501,11 +526,11 @@ def _fetch_line(
 ) -> FetchEntry | None:
     found = _FETCH.fullmatch(line)
     if not found:
-        findings.add("E-BAG-045", path, line=number, problem="it has not three parts")
+        findings.add("E-BAG-045", path, line=number, problem=N_("it has not three parts"))
         return None
     url, length, target = found[1], found[2], found[3]
     if not _ABSOLUTE_URI.fullmatch(url):
-        findings.add("E-BAG-045", path, line=number, problem="the URL is not absolute")
+        findings.add("E-BAG-045", path, line=number, problem=N_("the URL is not absolute"))
     if target.startswith("./") and not declaration.is_1_0:
         target = target[2:]
         findings.add("W-BAG-032", target, manifest=path, line=number)
@@ -515,7 +540,7 @@ def _fetch_line(
     if has_unsafe_shape(target):
         findings.add("E-BAG-022", target, manifest=path, line=number)
     elif problem or len(length) > 20:
-        problem = problem or "the length is absurd"
+        problem = problem or N_("the length is absurd")
         findings.add("E-BAG-045", path, line=number, problem=problem)
     elif not target.startswith("data/"):
         findings.add("E-BAG-047", target, line=number)

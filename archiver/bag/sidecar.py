@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from json.encoder import encode_basestring_ascii as quote  # type: ignore[attr-defined]
+from json.encoder import encode_basestring_ascii as quote
 
 from archiver.bag.plan import Note, Plan, PlannedDirectory
 from archiver.policy import SidecarPolicy
@@ -102,5 +102,5 @@ def _people(path: str, policy: SidecarPolicy) -> dict[str, object]:
 
 
 def _text(value: str) -> str:
-    """``value`` as JSON can hold it: bytes that are not UTF-8 become ``\\xNN``."""
+    r"""``value`` as JSON can hold it: bytes that are not UTF-8 become ``\\xNN``."""
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -35,7 +35,8 @@ _SCHEMA = "archiver/staging/1"
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A file that an earlier run finished: (size, mtime, ctime, inode) of its source,
-    its digests joined, its holes."""
+    its digests joined, its holes.
+    """
 
     planned: tuple[int, ...]
     digests: bytes

@@ -138,5 +138,5 @@ def _records(tree: BagTree) -> Iterator[dict[str, object]]:
             for line in lines:
                 record = json.loads(line)
                 if not isinstance(record, dict):
-                    raise ValueError("a line is no object")
+                    raise TypeError("a line is no object")
                 yield record

@@ -23,8 +23,7 @@ from archiver.digest.engine import Batch, Engine, FileError, plan_batches
 from archiver.digest.worker import HASH, open_beneath
 from archiver.errors import UsageError
 from archiver.findings import Findings
-from archiver.i18n import _
-from archiver.i18n import gettext_noop as N_
+from archiver.i18n import N_, _
 
 __all__ = ["MAX_DEPTH", "BagTree", "DirectoryTree", "Listing", "Reading", "kind_of_mode"]
 
@@ -145,7 +144,7 @@ class DirectoryTree:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError(f"{path} is not a regular file")
-        return io.FileIO(descriptor)  # type: ignore[return-value]  # unbuffered, all we need
+        return io.FileIO(descriptor)  # unbuffered: all we need
 
     def walk(self, findings: Findings, *, payload: bool) -> Iterator[Listing]:
         """See :class:`BagTree`."""

@@ -21,7 +21,13 @@ from archiver.bag.model import (
 )
 from archiver.bag.names import decode_path, normalise
 from archiver.bag.progress import Progress, Silent
-from archiver.bag.read import ManifestReader, find_codec, parse_bag_info, parse_declaration, parse_fetch
+from archiver.bag.read import (
+    ManifestReader,
+    find_codec,
+    parse_bag_info,
+    parse_declaration,
+    parse_fetch,
+)
 from archiver.bag.tree import BagTree, Listing, Reading
 from archiver.findings import Findings
 
@@ -232,7 +238,7 @@ class _Check:
             yield listing
             return
         names, sizes = [], []
-        for path, name, size, row in zip(paths, listing.names, listing.sizes, rows, strict=True):
+        for _path, name, size, row in zip(paths, listing.names, listing.sizes, rows, strict=True):
             if row is not None:
                 ledger.seen[row] = 1
                 names.append(name)
@@ -296,7 +302,8 @@ class _Check:
 
     def _match_strays(self) -> None:
         """Find files under another spelling of their listed names: another Unicode
-        normalisation, or (before 1.0) percent-encoded line breaks."""
+        normalisation, or (before 1.0) percent-encoded line breaks.
+        """
         wanted: dict[str, tuple[str, int, str]] = {}
         for path, row in self._payload.unseen() if self._strays else ():
             wanted.setdefault(normalise(path), (path, row, "W-BAG-035"))

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 
 from archiver import __version__
 from archiver.bag.filesystem import free_space
@@ -40,13 +39,13 @@ from archiver.policy import SidecarPolicy
 __all__ = ["BagRequest", "WrittenBag", "check_info", "write_bag"]
 
 LAYOUT = "1"
+_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 _LINE = 79
+_PORTION = 1 << 20
 _WRITE_BITS = 0o222
 _FILE_OVERHEAD_BYTES = 4096 // 2 + 400
 """Per file: half a block lost, a line in each manifest and in the side-car."""
-_COMPUTED_LABELS = frozenset(
-    {"payload-oxum", "bag-size", "bagging-date", "bagging-software-agent"}
-)
+_COMPUTED_LABELS = frozenset({"payload-oxum", "bag-size", "bagging-date", "bagging-software-agent"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,9 +353,7 @@ class _Writer:
             # Not what was synced: copy it again.
             os.unlink(os.path.join(self._staging.bag, path))
             row = token.row - token.start
-            self._again.append(
-                self._copy_batch(token.directory, token.start, token.start + 1, row)
-            )
+            self._again.append(self._copy_batch(token.directory, token.start, token.start + 1, row))
             return
         offset = token.row * self._width
         self._digests[offset : offset + self._width] = answer.digests
@@ -373,7 +370,9 @@ class _Writer:
         tag_files = [
             self._write("bagit.txt", ["BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"]),
             self._write("bag-info.txt", self._info_lines()),
-            self._write(SIDECAR_PATH, sidecar_lines(self._plan, self._holes, self._request.sidecar)),
+            self._write(
+                SIDECAR_PATH, sidecar_lines(self._plan, self._holes, self._request.sidecar)
+            ),
         ]
         tag_files += [
             self._write(f"manifest-{algorithm.name}.txt", self._manifest_lines(algorithm))
@@ -390,10 +389,9 @@ class _Writer:
         full = os.path.join(self._staging.bag, path)
         if os.path.lexists(full):  # left by an earlier run that was killed here
             os.unlink(full)
-        iterator = iter(lines)
         descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(descriptor, "wb", buffering=0) as file:
-            while portion := "".join(islice(iterator, 5000)).encode("utf-8"):
+            for portion in _portions(lines):
                 for hasher in hashers.values():
                     hasher.update(portion)
                 view = memoryview(portion)
@@ -409,12 +407,20 @@ class _Writer:
             if one is algorithm:
                 break
             offset += one.size_bytes
+        width, size = 2 * self._width, 2 * algorithm.size_bytes
         for directory, row in self._rows():
+            names = directory.target_names()
+            digests = self._digests[row * self._width : (row + len(names)) * self._width].hex()
             prefix = encode_path(directory.target)
-            for index in range(len(directory.names)):
-                start = (row + index) * self._width + offset
-                digest = self._digests[start : start + algorithm.size_bytes].hex()
-                yield f"{digest}  {prefix}/{encode_path(directory.target_name(index))}\n"
+            if any(mark in name for name in names for mark in "%\r\n"):
+                names = [encode_path(name) for name in names]
+            starts = range(2 * offset, len(digests), width)
+            yield "".join(
+                [
+                    f"{digests[start : start + size]}  {prefix}/{name}\n"
+                    for start, name in zip(starts, names, strict=True)
+                ]
+            )
 
     def _info_lines(self) -> Iterator[str]:
         request = self._request
@@ -434,7 +440,8 @@ class _Writer:
 
     def _take_write_permission_away(self) -> None:
         """After the rename, since a directory that is renamed must be writable. A file
-        system without modes is no failure: the bag is there and whole."""
+        system without modes is no failure: the bag is there and whole.
+        """
         destination = self._staging.destination
         for directory, _directories, _files in os.walk(destination, topdown=False):
             try:
@@ -450,6 +457,19 @@ def _errors_of_storage(place: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise storage_error(error, place) from error
+
+
+def _portions(lines: Iterable[str]) -> Iterator[bytes]:
+    """Lines joined to about a megabyte, encoded."""
+    gathered: list[str] = []
+    size = 0
+    for line in lines:
+        gathered.append(line)
+        size += len(line)
+        if size >= _PORTION:
+            yield "".join(gathered).encode("utf-8")
+            gathered, size = [], 0
+    yield "".join(gathered).encode("utf-8")
 
 
 def _umask() -> int:
@@ -477,11 +497,9 @@ def _folded(label: str, value: str) -> Iterator[str]:
 
 def _human_size(size_bytes: int) -> str:
     """As RFC 8493 shows it: ``42.6 GB``; powers of 1000."""
-    size = float(size_bytes)
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size /= 1000
-    else:
-        unit = "PB"
-    return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
+    size, power = float(size_bytes), 0
+    while size >= 1000 and power < len(_UNITS) - 1:
+        size, power = size / 1000, power + 1
+    return f"{size:.1f} {_UNITS[power]}"

@@ -61,7 +61,9 @@ def _run(arguments: list[str], *, debug: bool, color: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        hint = _("This should not happen. Run the command again with --debug and report what it says.")
+        hint = _(
+            "This should not happen. Run the command again with --debug and report what it says."
+        )
         output.error(f"{type(error).__name__}: {error}", hint)
         return EXIT_FAILED
 
@@ -100,7 +102,9 @@ def _hoist(arguments: list[str]) -> tuple[list[str], set[str], str]:
         else:
             kept.append(argument)
     if language and language not in LANGUAGES:
-        print(f"warning: no language {language!r}; there are {', '.join(LANGUAGES)}", file=sys.stderr)
+        print(
+            f"warning: no language {language!r}; there are {', '.join(LANGUAGES)}", file=sys.stderr
+        )
         language = ""
     return kept, flags, language
 

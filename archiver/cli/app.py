@@ -22,9 +22,7 @@ def build_app() -> typer.Typer:
     """The whole program."""
     app = typer.Typer(
         name="archiver",
-        help=_(
-            "Pack documents, videos and statements into BagIt bags that anyone can check."
-        ),
+        help=_("Pack documents, videos and statements into BagIt bags that anyone can check."),
         epilog=_("Example: archiver bag create evidence/ -o case-001"),
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

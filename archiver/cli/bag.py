@@ -42,7 +42,9 @@ def _add_create(app: typer.Typer) -> None:
             "Make a bag from files and directories. Sources are only read; the bag appears"
             " whole or not at all, and nothing is ever replaced."
         ),
-        epilog=_("Example: archiver bag create evidence/ -o case-001 --info 'Contact-Name: Archive'"),
+        epilog=_(
+            "Example: archiver bag create evidence/ -o case-001 --info 'Contact-Name: Archive'"
+        ),
     )
     def create(
         sources: Annotated[
@@ -55,43 +57,68 @@ def _add_create(app: typer.Typer) -> None:
         ] = None,
         output: Annotated[
             str,
-            typer.Option("--output", "-o", metavar="BAG", help=_("The bag to make; must not exist.")),
+            typer.Option(
+                "--output", "-o", metavar="BAG", help=_("The bag to make; must not exist.")
+            ),
         ] = "",
         algorithm: Annotated[
             list[str] | None,
             typer.Option(
-                "--algorithm", metavar="NAME", help=_("A digest algorithm (repeatable); sha512 is always there.")
+                "--algorithm",
+                metavar="NAME",
+                help=_("A digest algorithm (repeatable); sha512 is always there."),
             ),
         ] = None,
         info: Annotated[
             list[str] | None,
-            typer.Option("--info", metavar="'LABEL: VALUE'", help=_("A line for bag-info.txt (repeatable).")),
+            typer.Option(
+                "--info", metavar="'LABEL: VALUE'", help=_("A line for bag-info.txt (repeatable).")
+            ),
         ] = None,
         policy: Annotated[
-            str, typer.Option("--policy", metavar="NAME", help=_("The policy to follow, or a .toml file."))
+            str,
+            typer.Option(
+                "--policy", metavar="NAME", help=_("The policy to follow, or a .toml file.")
+            ),
         ] = "default",
         exclude: Annotated[
             list[str] | None,
             typer.Option(
-                "--exclude", metavar="PATTERN", help=_("Leave out names (or, with a /, paths) like this; recorded.")
+                "--exclude",
+                metavar="PATTERN",
+                help=_("Leave out names (or, with a /, paths) like this; recorded."),
             ),
         ] = None,
         files_from: Annotated[
             str | None,
             typer.Option(
-                "--files-from", metavar="FILE", help=_("Read the files to pack from FILE (- for standard input), one a line or NUL-separated.")
+                "--files-from",
+                metavar="FILE",
+                help=_(
+                    "Read the files to pack from FILE (- for standard input),"
+                    " one a line or NUL-separated."
+                ),
             ),
         ] = None,
         base: Annotated[
-            str, typer.Option("--base", metavar="DIR", help=_("With --files-from: the names are relative to DIR."))
+            str,
+            typer.Option(
+                "--base", metavar="DIR", help=_("With --files-from: the names are relative to DIR.")
+            ),
         ] = ".",
         encode_names: Annotated[
             bool,
-            typer.Option("--encode-names", help=_("Keep twins and names that are not UTF-8 under a lossless spelling.")),
+            typer.Option(
+                "--encode-names",
+                help=_("Keep twins and names that are not UTF-8 under a lossless spelling."),
+            ),
         ] = False,
         record_links_out: Annotated[
             bool,
-            typer.Option("--record-links-out", help=_("Record symbolic links that leave the source instead of refusing.")),
+            typer.Option(
+                "--record-links-out",
+                help=_("Record symbolic links that leave the source instead of refusing."),
+            ),
         ] = False,
         bag_in_bag: Annotated[
             bool, typer.Option("--bag-in-bag", help=_("Pack a source that is itself a bag."))
@@ -105,7 +132,9 @@ def _add_create(app: typer.Typer) -> None:
             ),
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
-        quiet: Annotated[bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))] = False,
+        quiet: Annotated[
+            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
+        ] = False,
     ) -> int:
         from archiver.bag.plan import PlanOptions
         from archiver.policy import load_policy
@@ -169,7 +198,13 @@ class _CreateRequest:
 
 
 def _create(
-    request: _CreateRequest, policy: Any, plan_options: Any, output: Output, *, as_json: bool, quiet: bool
+    request: _CreateRequest,
+    policy: Any,
+    plan_options: Any,
+    output: Output,
+    *,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     import uuid
     from datetime import UTC, datetime
@@ -207,9 +242,13 @@ def _create(
     return 0
 
 
-def _told_of_creation(made: Any, plan: Any, request: _CreateRequest, output: Output, *, as_json: bool) -> None:
+def _told_of_creation(
+    made: Any, plan: Any, request: _CreateRequest, output: Output, *, as_json: bool
+) -> None:
     if made.rename_could_replace:
-        output.warning(_("this file system has no rename that never replaces; a plain one was used"))
+        output.warning(
+            _("this file system has no rename that never replaces; a plain one was used")
+        )
     if made.resumed_files:
         output.say(
             _("went on from an interrupted run: {count} files were already there").format(
@@ -237,8 +276,10 @@ def _told_of_creation(made: Any, plan: Any, request: _CreateRequest, output: Out
         )
     )
     output.say(
-        _("The bag is unsigned: its checksums show accidents, but whoever can change a file"
-          " can also change its checksum.")
+        _(
+            "The bag is unsigned: its checksums show accidents, but whoever can change a file"
+            " can also change its checksum."
+        )
     )
 
 
@@ -273,22 +314,36 @@ def _add_verify(app: typer.Typer) -> None:
         epilog=_("Example: archiver bag verify case-001 backup/case-002.zip"),
     )
     def verify(
-        bags: Annotated[list[str], typer.Argument(metavar="BAG...", help=_("What to check."), show_default=False)],
+        bags: Annotated[
+            list[str],
+            typer.Argument(metavar="BAG...", help=_("What to check."), show_default=False),
+        ],
         fast: Annotated[
             bool,
-            typer.Option("--fast", help=_("Structure, completeness and Payload-Oxum only: no checksum is read.")),
+            typer.Option(
+                "--fast",
+                help=_("Structure, completeness and Payload-Oxum only: no checksum is read."),
+            ),
         ] = False,
         second_opinion: Annotated[
             bool,
-            typer.Option("--second-opinion", help=_("Ask the Library of Congress bagit library too.")),
+            typer.Option(
+                "--second-opinion", help=_("Ask the Library of Congress bagit library too.")
+            ),
         ] = False,
         policy: Annotated[
-            str, typer.Option("--policy", metavar="NAME", help=_("Also check what this policy requires."))
+            str,
+            typer.Option(
+                "--policy", metavar="NAME", help=_("Also check what this policy requires.")
+            ),
         ] = "",
         max_expansion: Annotated[
             int,
             typer.Option(
-                "--max-expansion", metavar="N", min=1, help=_("How many times its size an archive may unpack to.")
+                "--max-expansion",
+                metavar="N",
+                min=1,
+                help=_("How many times its size an archive may unpack to."),
             ),
         ] = 100,
         as_json: Annotated[
@@ -341,6 +396,7 @@ def _finding_json(finding: Any) -> dict[str, object]:
         "severity": finding.severity.value,
         "path": finding.path,
         "message": finding.message,
+        "details": dict(finding.details),
         "reference": finding.reference,
     }
 
@@ -361,14 +417,14 @@ def _report_json(report: Any) -> dict[str, object]:
 
 
 def _print_report(report: Any, output: Output) -> None:
-    from archiver.cli.words import VERDICTS, claim_line
+    from archiver.cli.words import VERDICTS, claim_lines
 
     color = {"valid": "green", "complete": "green", "invalid": "red"}
     verdict = report.verdict.value
     word = output.paint(_(VERDICTS[verdict]), color.get(verdict, "yellow"))
     output.line(f"{printable(report.bag)}: {word}")
-    for claim in report.claims:
-        output.line("  " + claim_line(claim, report))
+    for line in claim_lines(report):
+        output.line("  " + line)
     shown = 0
     for finding in report.findings:
         output.line(output.finding(finding))
@@ -394,7 +450,9 @@ def _said_of(report: Any) -> list[str]:
 
 def _add_show(app: typer.Typer) -> None:
     @app.command(
-        help=_("Tell a bag's story: what it holds, when it was made, what it records. Checks nothing."),
+        help=_(
+            "Tell a bag's story: what it holds, when it was made, what it records. Checks nothing."
+        ),
         epilog=_("Example: archiver bag show case-001"),
     )
     def show(
@@ -465,7 +523,9 @@ def _print_story(bag: str, story: Any, output: Output) -> None:
         output.line("    " + _("and {count} more").format(count=count))
     if story.sidecar is not None:
         _print_sidecar(story.sidecar, output)
-    output.line("  " + _("Nothing was checked: this is what the bag says. To check it: archiver bag verify"))
+    output.line(
+        "  " + _("Nothing was checked: this is what the bag says. To check it: archiver bag verify")
+    )
 
 
 def _print_sidecar(side: Any, output: Output) -> None:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from archiver.cli.output import human_size
 from archiver.findings import Claim, Outcome
-from archiver.i18n import _
-from archiver.i18n import gettext_noop as N_
+from archiver.i18n import N_, _
 from archiver.verify import VerificationReport
 
-__all__ = ["LIMITS", "VERDICTS", "claim_line"]
+__all__ = ["LIMITS", "VERDICTS", "claim_lines"]
 
 VERDICTS = {
     "valid": N_("VALID"),
@@ -24,7 +23,6 @@ _OUTCOMES = {
     Outcome.HOLDS: N_("holds"),
     Outcome.FAILS: N_("fails"),
     Outcome.UNDECIDED: N_("undecided"),
-    Outcome.NOT_ASKED: N_("not asked"),
 }
 _CLAIMS = {
     "structure": N_("structure"),
@@ -48,16 +46,22 @@ LIMITS = {
 _WIDTH = 15
 
 
-def claim_line(claim: Claim, report: VerificationReport) -> str:
-    """One claim: its name, its outcome, what it rests on."""
+def claim_lines(report: VerificationReport) -> list[str]:
+    """A line for each claim that was judged, and one for all that weren't asked."""
+    lines = [_line(one, report) for one in report.claims if one.outcome is not Outcome.NOT_ASKED]
+    rest = [_(_CLAIMS[one.name]) for one in report.claims if one.outcome is Outcome.NOT_ASKED]
+    if rest:
+        lines.append(_("not asked: {claims}").format(claims=", ".join(rest)))
+    return lines
+
+
+def _line(claim: Claim, report: VerificationReport) -> str:
     line = f"{_(_CLAIMS[claim.name]):<{_WIDTH}} {_(_OUTCOMES[claim.outcome])}"
     return f"{line:<{_WIDTH + 12}} {_basis(claim, report)}".rstrip()
 
 
 def _basis(claim: Claim, report: VerificationReport) -> str:
     facts = report.facts
-    if claim.outcome is Outcome.NOT_ASKED:
-        return ""
     if claim.name == "structure" and facts.declaration is not None:
         return f"BagIt {facts.declaration.version_text}"
     if claim.name == "complete":

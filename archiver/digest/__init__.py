@@ -39,7 +39,9 @@ class Algorithm:
         return make(usedforsecurity=False)
 
 
-def _algorithm(name: str, size_bytes: int, *, constructor: str = "", strong: bool = True) -> Algorithm:
+def _algorithm(
+    name: str, size_bytes: int, *, constructor: str = "", strong: bool = True
+) -> Algorithm:
     return Algorithm(
         name=name, constructor=constructor or name, size_bytes=size_bytes, strong=strong
     )

@@ -143,7 +143,7 @@ class Worker:
         self._directories = _Directories()
         self.buffer = bytearray(BUFFER_BYTES)
         self._stream_buffer = bytearray(BUFFER_BYTES)
-        self._progress = progress or (lambda count: None)
+        self._progress = progress or (lambda _count: None)
 
     def close(self) -> None:
         """Close every directory that is still open."""
@@ -313,9 +313,7 @@ class _Copy:
         total, digest = self._worker.hash_stream(self._hashes, split, copier.read)
         return total, digest, holes
 
-    def _transfer_small(
-        self, source: int, out: int
-    ) -> tuple[int, bytes, list[tuple[int, int]]]:
+    def _transfer_small(self, source: int, out: int) -> tuple[int, bytes, list[tuple[int, int]]]:
         buffer = self._worker.buffer
         count = os.readv(source, [buffer])
         view = memoryview(buffer)[:count]
@@ -547,7 +545,8 @@ def _receive() -> tuple[Any, ...] | None:
     head = stream.read(FRAME.size)
     if len(head) < FRAME.size:
         return None
-    message: tuple[Any, ...] = marshal.loads(stream.read(FRAME.unpack(head)[0]))
+    size = FRAME.unpack(head)[0]
+    message: tuple[Any, ...] = marshal.loads(stream.read(size))  # noqa: S302  # from our parent
     return message
 
 

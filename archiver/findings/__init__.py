@@ -42,6 +42,8 @@ class Severity(enum.Enum):
     WARNING = "warning"
 
 
+_TRANSLATED = ("problem", "kind", "reason")
+"""Details that may be texts of ours; what is not in the catalogue stays as it is."""
 _SEVERITIES = {"E": Severity.ERROR, "U": Severity.UNDECIDED, "W": Severity.WARNING}
 
 
@@ -83,7 +85,8 @@ class Finding:
     @property
     def message(self) -> str:
         """The text for a person, in the current language, unescaped."""
-        return _(self.entry.message).format_map(dict(self.details))
+        details = {key: _(value) if key in _TRANSLATED else value for key, value in self.details}
+        return _(self.entry.message).format_map(details)
 
     @property
     def reference(self) -> str:

@@ -85,7 +85,9 @@ def _chain(name: str) -> list[dict[str, Any]]:
     origin, wanted = Path(), name
     while wanted:
         if len(chain) == _MAX_CHAIN:
-            raise PolicyError(_("policy {name}: extends too many others, or itself").format(name=name))
+            raise PolicyError(
+                _("policy {name}: extends too many others, or itself").format(name=name)
+            )
         path = _find(wanted, origin)
         table = _read(path)
         chain.append(table)
@@ -101,9 +103,13 @@ def _find(name: str, origin: Path) -> Path:
         return path
     known = policy_names()
     near = difflib.get_close_matches(name, known, n=1)
-    hint = _("Did you mean {near}?").format(near=near[0]) if near else _(
-        "Known policies: {known}; or give a path that ends in .toml."
-    ).format(known=", ".join(known))
+    hint = (
+        _("Did you mean {near}?").format(near=near[0])
+        if near
+        else _("Known policies: {known}; or give a path that ends in .toml.").format(
+            known=", ".join(known)
+        )
+    )
     raise PolicyError(_("there is no policy named {name}").format(name=name), hint=hint)
 
 
@@ -146,6 +152,7 @@ class _Checker:
     def _check_table(self, name: str, value: object) -> None:
         if not isinstance(value, dict):
             self._fail(name, "", _("{key} must be a table").format(key=name))
+        assert isinstance(value, dict)
         fields = {item.name: item for item in dataclasses.fields(_TABLES[name])}
         for key, given in value.items():
             if key not in fields:
@@ -168,9 +175,11 @@ class _Checker:
 
     def _unknown(self, key: str, table: str, known: tuple[str, ...]) -> None:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-        hint = _("Did you mean {near}?").format(near=near[0]) if near else _(
-            "Known keys here: {known}."
-        ).format(known=", ".join(known))
+        hint = (
+            _("Did you mean {near}?").format(near=near[0])
+            if near
+            else _("Known keys here: {known}.").format(known=", ".join(known))
+        )
         self._fail(key, table, _("unknown key {key}").format(key=key), hint)
 
     def _fail(self, key: str, table: str, message: str, hint: str = "") -> None:
