@@ -10,14 +10,17 @@ English source texts.
 
 from __future__ import annotations
 
-import gettext as _gettext
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import gettext  # loaded only where a translation is wanted: it costs start-up time
 
 __all__ = [
     "LANGUAGES",
-    "_",
     "N_",
+    "_",
     "language_from_environment",
     "ngettext",
     "use_language",
@@ -31,12 +34,17 @@ _LOCALE_DIR = Path(__file__).parent / "locale"
 
 
 class _Current:
-    translations: _gettext.NullTranslations = _gettext.NullTranslations()
+    translations: gettext.NullTranslations | None = None
 
 
 def use_language(language: str) -> None:
     """Answer in ``language`` from now on; an unknown one means English."""
-    _Current.translations = _gettext.translation(
+    if language == LANGUAGES[0]:
+        _Current.translations = None
+        return
+    import gettext
+
+    _Current.translations = gettext.translation(
         _DOMAIN, str(_LOCALE_DIR), languages=[language], fallback=True
     )
 
@@ -56,11 +64,14 @@ def language_from_environment() -> str:
 
 def _(message: str) -> str:
     """``message`` in the current language (``""`` stays ``""``)."""
-    return _Current.translations.gettext(message) if message else ""
+    found = _Current.translations
+    return found.gettext(message) if found is not None and message else message
 
 
 def ngettext(singular: str, plural: str, count: int) -> str:
     """The form of a message that fits ``count``."""
+    if _Current.translations is None:
+        return singular if count == 1 else plural
     return _Current.translations.ngettext(singular, plural, count)
 
 

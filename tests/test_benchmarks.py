@@ -296,10 +296,14 @@ def test_a_failing_program_ends_the_contest_and_is_cleaned_up(tmp_path: Path) ->
     assert not output.exists()
 
 
+def _interrupt_after_writing(work: Path) -> None:
+    (work / "file").touch()
+    raise KeyboardInterrupt
+
+
 def test_temporary_directory_is_removed_after_an_interrupt(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), temporary_directory(tmp_path) as work:
-        (work / "file").touch()
-        raise KeyboardInterrupt
+        _interrupt_after_writing(work)
     assert not list(tmp_path.iterdir())
 
 

@@ -6,12 +6,14 @@ decides nothing. Results go to standard output, talk to standard error.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from archiver.findings import Finding, Severity
 from archiver.i18n import _
+
+if TYPE_CHECKING:
+    from archiver.findings import Finding  # the catalogue behind it costs start-up time
 
 __all__ = ["Output", "human_size", "printable", "settings"]
 
@@ -66,6 +68,8 @@ class Output:
 
     def json(self, document: Mapping[str, object]) -> None:
         """The result as one line of JSON, in ASCII."""
+        import json
+
         print(json.dumps(document))
 
     def say(self, text: str) -> None:
@@ -95,13 +99,9 @@ class Output:
 
     def finding(self, finding: Finding) -> str:
         """One finding as a line."""
-        color = {"error": "red", "undecided": "yellow", "warning": "yellow"}
-        word = {
-            Severity.ERROR: _("error"),
-            Severity.UNDECIDED: _("undecided"),
-            Severity.WARNING: _("warning"),
-        }[finding.severity]
-        mark = self.paint(word, color[finding.severity.value])
+        severity = finding.severity.value
+        word = {"error": _("error"), "undecided": _("undecided"), "warning": _("warning")}
+        mark = self.paint(word[severity], "red" if severity == "error" else "yellow")
         place = f"{printable(finding.path)}: " if finding.path else ""
         return f"  {mark} {finding.code} {place}{printable(finding.message)} [{finding.reference}]"
 
