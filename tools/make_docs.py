@@ -74,7 +74,11 @@ def pages() -> dict[Path, str]:
 
 def main() -> int:
     """Write the pages, or with ``--check`` only compare."""
-    stale = [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
+    stale = [
+        path
+        for path, text in pages().items()
+        if not path.exists() or path.read_text("utf-8") != text
+    ]
     if sys.argv[1:] == ["--check"]:
         for path in stale:
             print(f"{path.name} is stale: run make docs")

@@ -34,7 +34,9 @@ For: {platform}, Python {python}
 
 def run(*command: str) -> None:
     """Run pip, loudly where it fails."""
-    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *command], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", *command], check=True
+    )
 
 
 def build(target: Path) -> None:

@@ -10,10 +10,18 @@ from typing import Annotated
 
 import typer
 
+from archiver import __version__
 from archiver.cli.bag import bag_app
 from archiver.i18n import _
 
 __all__ = ["build_app"]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"archiver {__version__}")
+        raise typer.Exit
+
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -33,7 +41,13 @@ def build_app() -> typer.Typer:
     @app.callback()
     def common(
         version: Annotated[
-            bool, typer.Option("--version", help=_("Show the version and exit."))
+            bool,
+            typer.Option(
+                "--version",
+                help=_("Show the version and exit."),
+                is_eager=True,
+                callback=_show_version,
+            ),
         ] = False,
         debug: Annotated[
             bool, typer.Option("--debug", help=_("Show the traceback of an error. Anywhere."))
