@@ -122,9 +122,8 @@ def main() -> int:
         return 1 if found else 0
     for language in LANGUAGES:
         update(language, template)
-        print(
-            f"{language}: {sum(1 for one in merged(language, template) if one.id and not one.string)} left"
-        )
+        left = sum(1 for one in merged(language, template) if one.id and not one.string)
+        print(f"{language}: {left} left")
     return 0
 
 
