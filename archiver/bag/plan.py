@@ -25,7 +25,7 @@ from archiver.bag.names import (
     path_problem,
     windows_problem,
 )
-from archiver.bag.tree import MAX_DEPTH, kind_of_mode
+from archiver.bag.tree import kind_of_mode
 from archiver.digest.worker import open_beneath
 from archiver.findings import Findings
 from archiver.i18n import N_
@@ -33,6 +33,10 @@ from archiver.i18n import N_
 __all__ = ["Note", "Plan", "PlanOptions", "PlannedDirectory", "plan_bag", "plan_files"]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+MAX_DEPTH = 500
+"""Directories below a source: what Python's own tree functions stand."""
+_PATH_MAX = 4095
+_STAGING_ROOM = "/.archiver-staging-0123456789abcdef/bag/"
 _TROUBLE_ON_WINDOWS = re.compile(
     r'[<>:"|?*\\\x00-\x1f]|[. ](?:/|\Z)|(?:\A|/)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|/|\Z)',
     re.IGNORECASE,
@@ -290,8 +294,8 @@ class _Planner:
         """Plan one directory; its subdirectories as (path, target, original name)."""
         planned = PlannedDirectory(root=walk.root, path=path, target=target, original=original)
         planned.is_source = not path
-        if path.count("/") >= MAX_DEPTH:
-            self._findings.add("E-SRC-002", walk.show(path), reason=N_("nested too deep"))
+        if path.count("/") >= MAX_DEPTH or self._is_too_long(target):
+            self._findings.add("E-SRC-013", walk.show(path))
             return []
         try:
             found, entries = _read_directory(walk.descriptor, path)
@@ -318,6 +322,10 @@ class _Planner:
         if planned.empty and path:
             self._findings.add("W-SRC-024", walk.show(path))
         return children
+
+    def _is_too_long(self, target: str) -> bool:
+        """Whether the bag's own place leaves too little of PATH_MAX for ``target``."""
+        return len(os.fsencode(f"{self._bag}{_STAGING_ROOM}{target}")) > _PATH_MAX
 
     def _plan_file(
         self,

@@ -498,6 +498,12 @@ _SOURCE = (
         N_("the name is not a plain path below the base directory"),
     ),
     _entry(
+        "E-SRC-013",
+        "source",
+        "docs/creating.md",
+        N_("the directory is nested too deep, or its path too long, to be copied"),
+    ),
+    _entry(
         "W-SRC-020",
         "source",
         "RFC 8493 §6.1.2",
