@@ -6,6 +6,7 @@
     ├── UsageError           what was asked for makes no sense               2
     ├── FormatError          bytes do not follow their specification         1
     ├── VerificationError    (archiver.findings) a claim does not hold       1, 3, 4
+    ├── UnreadableError      what was to be checked can't be read            3
     ├── PolicyError          a policy that cannot be used                    2
     ├── SourceError          what was to be archived can't be read,
     │                        or changed while being read                     5
@@ -29,6 +30,7 @@ __all__ = [
     "PolicyError",
     "SourceError",
     "StorageError",
+    "UnreadableError",
     "UsageError",
     "storage_error",
 ]
@@ -55,6 +57,12 @@ class FormatError(ArchiverError):
     """Bytes do not follow their specification."""
 
     exit_code = 1
+
+
+class UnreadableError(ArchiverError):
+    """What was to be checked can't be read: nothing can be decided."""
+
+    exit_code = 3
 
 
 class PolicyError(ArchiverError):

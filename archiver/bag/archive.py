@@ -28,7 +28,7 @@ from archiver.bag.tree import BagTree, DirectoryTree, Listing, Reading
 from archiver.digest import Algorithm
 from archiver.digest.engine import FileError
 from archiver.digest.worker import LARGE_BYTES, Worker
-from archiver.errors import UsageError
+from archiver.errors import UnreadableError, UsageError
 from archiver.findings import Findings
 from archiver.i18n import N_, _
 
@@ -98,7 +98,8 @@ def open_tree(
 ) -> BagTree:
     """The bag at ``path``: a directory, or an archive that holds one.
 
-    Raises UsageError where there is nothing, or nothing that could hold a bag.
+    Raises UsageError where there is nothing, or nothing that could hold a bag, and
+    UnreadableError where it can't be opened.
     """
     try:
         mode = os.stat(path).st_mode
@@ -107,6 +108,19 @@ def open_tree(
             _("{path}: {reason}").format(path=path, reason=error.strerror or str(error)),
             hint=_("Name a bag: a directory, or a .tar, .tar.gz or .zip that holds one."),
         ) from error
+    try:
+        return _open_tree(path, mode, findings, max_expansion, workers)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnreadableError(
+            _("{path} can't be read: {reason}").format(path=path, reason=reason),
+            hint=_("Mend its permissions, or run the check as somebody who may read it."),
+        ) from error
+
+
+def _open_tree(
+    path: str, mode: int, findings: Findings, max_expansion: int, workers: int | None
+) -> BagTree:
     if stat.S_ISDIR(mode):
         return DirectoryTree(path, workers=workers)
     lower = path.lower()

@@ -121,6 +121,8 @@ class Plan:
     findings: Findings = field(default_factory=Findings)
     files: int = 0
     size_bytes: int = 0
+    allocated_bytes: int = 0
+    """What the sources take on their disk: less than their size where they have holes."""
 
 
 def plan_bag(sources: Sequence[str], bag: str, options: PlanOptions) -> Plan:
@@ -257,9 +259,7 @@ class _Planner:
             return
         if not self._may_read_all and not os.access(source, os.R_OK):
             self._findings.add("E-SRC-002", source, reason=N_("permission denied"))
-        planned.add(name, found)
-        if stored != name:
-            planned.renamed[0] = stored
+        self._add(planned, name, stored, found)
         self._plan.directories.append(planned)
 
     def _tree(self, root: str, shown: str, target: str) -> None:
@@ -338,9 +338,15 @@ class _Planner:
     ) -> None:
         if not self._may_read_all and not os.access(path, os.R_OK, dir_fd=walk.descriptor):
             self._findings.add("E-SRC-002", walk.show(path), reason=N_("permission denied"))
+        self._add(planned, name, stored, found)
+
+    def _add(
+        self, planned: PlannedDirectory, name: str, stored: str, found: os.stat_result
+    ) -> None:
         if stored != name:
             planned.renamed[len(planned.names)] = stored
         planned.add(name, found)
+        self._plan.allocated_bytes += min(found.st_size, found.st_blocks * 512)
 
     def _plan_link(self, walk: _Walk, path: str, target: str, name: str) -> None:
         leads = os.readlink(path, dir_fd=walk.descriptor)

@@ -60,27 +60,25 @@ class Staging:
         self.finished: dict[str, Finished] = {}
         self.said_fallback = False
 
-    @property
-    def resumable(self) -> bool:
-        """Whether a later run could go on from here."""
-        return self._journal is not None or bool(self.finished)
-
     def open(self) -> None:
         """Take the staging directory: new, or what an earlier run left."""
         try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(self.path, 0o700)
-            self._take_lock()
+            while not self._take_lock():
+                pass  # another run finished and removed it in this very moment
             self.finished = self._read_journal()
             if not self.finished:
                 self._empty()
-            os.makedirs(self.bag, mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self.bag, 0o700)
         except OSError as error:
             self.discard()
             raise storage_error(error, self._parent) from error
 
-    def _take_lock(self) -> None:
-        self.lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+    def _take_lock(self) -> bool:
+        """Lock the directory; False where what was locked is no longer that directory."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.path, 0o700)
+        self.lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -90,6 +88,23 @@ class Staging:
                 _("{path} is being made by another process").format(path=self.destination),
                 hint=_("Wait until it has finished, or choose another destination."),
             ) from error
+        try:
+            if os.path.samestat(os.lstat(self.path), os.fstat(self.lock)):
+                return True
+        except FileNotFoundError:
+            pass
+        os.close(self.lock)
+        self.lock = -1
+        return False
+
+    def sweep(self) -> None:
+        """Remove what a killed run left, where no run is alive."""
+        if not os.path.lexists(self.path):
+            return
+        with contextlib.suppress(OSError, DestinationError):
+            while not self._take_lock():
+                pass
+            self.discard()
 
     def _empty(self) -> None:
         for name in os.listdir(self.path):
@@ -145,8 +160,9 @@ class Staging:
             raise storage_error(error, self.destination) from error
 
     def keep(self) -> None:
-        """Leave what is there for a later run to go on from."""
-        self._release()
+        """Leave what is there for a later run to go on from, if that is worth anything."""
+        worth = (self._journal is not None or self.finished) and os.path.isdir(self.bag)
+        self._release() if worth else self.discard()
 
     def discard(self) -> None:
         """Remove the staging directory and everything in it."""

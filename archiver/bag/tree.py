@@ -21,9 +21,8 @@ from typing import BinaryIO, Protocol
 from archiver.digest import Algorithm
 from archiver.digest.engine import Batch, Engine, FileError, plan_batches
 from archiver.digest.worker import HASH, open_beneath
-from archiver.errors import UsageError
 from archiver.findings import Findings
-from archiver.i18n import N_, _
+from archiver.i18n import N_
 
 __all__ = ["MAX_DEPTH", "BagTree", "DirectoryTree", "Listing", "Reading", "kind_of_mode"]
 
@@ -107,15 +106,12 @@ def kind_of_mode(mode: int) -> str:
 
 
 class DirectoryTree:
-    """A bag in a directory."""
+    """A bag in a directory. Making one raises OSError where it can't be opened."""
 
     def __init__(self, path: str, *, workers: int | None = None) -> None:
         self._root_path = os.path.abspath(path)
         self.name = os.path.basename(self._root_path)
-        try:
-            self._root = _open_directory(self._root_path)
-        except NotADirectoryError as error:
-            raise UsageError(_("{path} is not a directory").format(path=path)) from error
+        self._root = _open_directory(self._root_path)
         self._engine = Engine(workers=workers)
         self._links: dict[str, str] = {}
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 
 from archiver import __version__
 from archiver.bag.filesystem import free_space
@@ -31,7 +32,13 @@ from archiver.bag.stage import Finished, Staging, refuse_existing
 from archiver.digest import Algorithm
 from archiver.digest.engine import Answer, Batch, Engine, plan_batches
 from archiver.digest.worker import COPY, HASH
-from archiver.errors import SourceError, StorageError, UsageError, storage_error
+from archiver.errors import (
+    DestinationError,
+    SourceError,
+    StorageError,
+    UsageError,
+    storage_error,
+)
 from archiver.findings import Findings
 from archiver.i18n import _
 from archiver.policy import SidecarPolicy
@@ -90,9 +97,14 @@ def write_bag(
     Raises ArchiverError, and leaves nothing behind but what a later run can
     resume.
     """
-    refuse_existing(destination)
+    writer = _Writer(plan, destination, request, progress or Silent())
+    try:
+        refuse_existing(destination)
+    except DestinationError:
+        writer.staging.sweep()
+        raise
     _check_space(plan, destination)
-    return _Writer(plan, destination, request, progress or Silent()).run(seal)
+    return writer.run(seal)
 
 
 def check_info(elements: Iterable[tuple[str, str]]) -> BagInfo:
@@ -123,7 +135,7 @@ def _check_space(plan: Plan, destination: str) -> None:
     """Refuse early what can't fit. Raises StorageError."""
     parent = os.path.dirname(os.path.abspath(destination))
     free, free_files = free_space(parent)
-    needed = plan.size_bytes + plan.files * _FILE_OVERHEAD_BYTES
+    needed = plan.allocated_bytes + plan.files * _FILE_OVERHEAD_BYTES
     hint = _("Free some space or choose another destination; nothing was written.")
     if needed > free:
         raise StorageError(
@@ -149,7 +161,6 @@ class _Token:
     directory: PlannedDirectory
     start: int
     row: int
-    take_over: bool = False
 
 
 class _Writer:
@@ -162,7 +173,7 @@ class _Writer:
         self._width = sum(algorithm.size_bytes for algorithm in request.algorithms)
         self._digests = bytearray(plan.files * self._width)
         self._holes: Holes = {}
-        self._staging = Staging(destination, self._fingerprint())
+        self.staging = Staging(destination, self._fingerprint())
         self._unsaved: list[tuple[_Token, int]] = []
         self._checkpoint_at = time.monotonic() + request.checkpoint_seconds
         self._again: list[Batch] = []
@@ -178,7 +189,7 @@ class _Writer:
         return state.hexdigest()
 
     def run(self, seal: Seal | None) -> WrittenBag:
-        staging = self._staging
+        staging = self.staging
         staging.open()
         try:
             with _errors_of_storage(staging.destination):
@@ -190,7 +201,7 @@ class _Writer:
                 os.chmod(staging.bag, 0o777 & ~_umask())
                 staging.commit()
         except KeyboardInterrupt:
-            staging.keep() if staging.resumable else staging.discard()
+            staging.keep()
             raise
         except BaseException:
             staging.discard()
@@ -209,7 +220,7 @@ class _Writer:
     # -- payload
 
     def _make_directories(self) -> None:
-        bag = self._staging.bag
+        bag = self.staging.bag
         os.makedirs(f"{bag}/data", exist_ok=True)
         for directory in self._plan.directories:
             if directory.names:
@@ -218,9 +229,9 @@ class _Writer:
     def _copy(self) -> None:
         self._progress.expect(self._plan.size_bytes, self._plan.files)
         algorithms = self._request.algorithms
-        keep_open = (self._staging.lock,)
+        keep_open = (self.staging.lock,)
         with Engine(workers=self._request.workers, keep_open=keep_open) as engine:
-            if self._staging.finished:
+            if self.staging.finished:
                 self._clear_leftovers()
                 for answer in engine.run(self._taken_over(), algorithms, self._progress.within):
                     self._take_over(answer)
@@ -237,11 +248,9 @@ class _Writer:
     def _batches(self) -> Iterator[Batch]:
         """What is to be copied, but for what an earlier run has finished."""
         for directory, row in self._rows():
-            if self._staging.finished:
-                yield from self._unfinished(directory, row)
-                continue
-            for start, stop, _size in plan_batches(directory.sizes):
-                yield self._copy_batch(directory, start, stop, row)
+            for first, last in self._runs(directory, finished=False):
+                for start, stop, _size in plan_batches(directory.sizes[first:last]):
+                    yield self._copy_batch(directory, first + start, first + stop, row)
         yield from self._again
 
     def _copy_batch(self, directory: PlannedDirectory, start: int, stop: int, row: int) -> Batch:
@@ -250,7 +259,7 @@ class _Writer:
             for i in range(start, stop)
         ]
         clear = _WRITE_BITS if self._request.read_only else 0
-        places = (directory.root, directory.path, self._staging.bag, directory.target)
+        places = (directory.root, directory.path, self.staging.bag, directory.target)
         return Batch(
             request=(COPY, *places, files, clear),
             files=stop - start,
@@ -308,65 +317,78 @@ class _Writer:
                     self._holes.get(path, []),
                 )
         self._unsaved.clear()
-        self._staging.checkpoint(records)
+        self.staging.checkpoint(records)
         self._checkpoint_at = time.monotonic() + self._request.checkpoint_seconds
 
     def _is_finished(self, directory: PlannedDirectory, index: int) -> bool:
         path = f"{directory.target}/{directory.target_name(index)}"
-        found = self._staging.finished.get(path)
+        found = self.staging.finished.get(path)
         return found is not None and found.planned == directory.planned(index)
+
+    def _runs(self, directory: PlannedDirectory, *, finished: bool) -> Iterator[tuple[int, int]]:
+        """Rows of neighbouring files that are, or aren't, finished: (first, behind the last)."""
+        count = len(directory.names)
+        if not self.staging.finished:
+            if not finished and count:
+                yield 0, count
+            return
+        states = (self._is_finished(directory, index) is finished for index in range(count))
+        for wanted, group in groupby(enumerate(states), key=lambda item: item[1]):
+            indices = [index for index, _state in group]
+            if wanted:
+                yield indices[0], indices[-1] + 1
 
     def _clear_leftovers(self) -> None:
         """Remove staged files that nothing proves finished."""
         known = {
             f"{directory.target}/{directory.target_name(index)}"
             for directory in self._plan.directories
-            for index in range(len(directory.names))
-            if self._is_finished(directory, index)
+            for first, last in self._runs(directory, finished=True)
+            for index in range(first, last)
         }
-        for path in list(self._staging.leftovers(known)):
-            os.unlink(os.path.join(self._staging.bag, path))
+        for path in list(self.staging.leftovers(known)):
+            os.unlink(os.path.join(self.staging.bag, path))
 
     def _taken_over(self) -> Iterator[Batch]:
         """Files that an earlier run finished, to be read again before they count."""
         for directory, row in self._rows():
-            for index in range(len(directory.names)):
-                if self._is_finished(directory, index):
-                    name = directory.target_name(index)
+            for first, last in self._runs(directory, finished=True):
+                for start, stop, size in plan_batches(directory.sizes[first:last]):
+                    names = [directory.target_name(first + i) for i in range(start, stop)]
                     yield Batch(
-                        request=(HASH, self._staging.bag, directory.target, [name]),
-                        files=1,
-                        size_bytes=directory.sizes[index],
-                        token=_Token(directory, index, row + index, take_over=True),
+                        request=(HASH, self.staging.bag, directory.target, names),
+                        files=stop - start,
+                        size_bytes=size,
+                        token=_Token(directory, first + start, row + first + start),
                     )
-
-    def _unfinished(self, directory: PlannedDirectory, row: int) -> Iterator[Batch]:
-        for index in range(len(directory.names)):
-            if not self._is_finished(directory, index):
-                yield self._copy_batch(directory, index, index + 1, row)
 
     def _take_over(self, answer: Answer) -> None:
         token: _Token = answer.batch.token
-        path = f"{token.directory.target}/{token.directory.target_name(token.start)}"
-        finished = self._staging.finished[path]
-        if answer.errors or answer.digests != finished.digests:
-            # Not what was synced: copy it again.
-            os.unlink(os.path.join(self._staging.bag, path))
-            row = token.row - token.start
-            self._again.append(self._copy_batch(token.directory, token.start, token.start + 1, row))
+        for index in range(answer.batch.files):
+            one = _Token(token.directory, token.start + index, token.row + index)
+            digests = answer.digests[index * self._width : (index + 1) * self._width]
+            self._take_over_one(one, None if index in answer.errors else digests)
+
+    def _take_over_one(self, token: _Token, digests: bytes | None) -> None:
+        directory, index = token.directory, token.start
+        path = f"{directory.target}/{directory.target_name(index)}"
+        finished = self.staging.finished[path]
+        if digests != finished.digests:  # not what was synced: copy it again
+            os.unlink(os.path.join(self.staging.bag, path))
+            self._again.append(self._copy_batch(directory, index, index + 1, token.row - index))
             return
         offset = token.row * self._width
-        self._digests[offset : offset + self._width] = answer.digests
+        self._digests[offset : offset + self._width] = digests
         if finished.holes:
             self._holes[path] = finished.holes
         self._resumed += 1
         self._unsaved.append((token, 1))
-        self._progress.done(answer.batch.size_bytes, 1)
+        self._progress.done(directory.sizes[index], 1)
 
     # -- tag files
 
     def _write_tag_files(self) -> None:
-        os.makedirs(f"{self._staging.bag}/metadata", exist_ok=True)
+        os.makedirs(f"{self.staging.bag}/metadata", exist_ok=True)
         tag_files = [
             self._write("bagit.txt", ["BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"]),
             self._write("bag-info.txt", self._info_lines()),
@@ -386,7 +408,7 @@ class _Writer:
     def _write(self, path: str, lines: Iterable[str]) -> tuple[str, dict[str, str]]:
         """Write a tag file and hash what was written; (path, digest by algorithm)."""
         hashers = {algorithm.name: algorithm.new() for algorithm in self._request.algorithms}
-        full = os.path.join(self._staging.bag, path)
+        full = os.path.join(self.staging.bag, path)
         if os.path.lexists(full):  # left by an earlier run that was killed here
             os.unlink(full)
         descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -442,7 +464,7 @@ class _Writer:
         """After the rename, since a directory that is renamed must be writable. A file
         system without modes is no failure: the bag is there and whole.
         """
-        destination = self._staging.destination
+        destination = self.staging.destination
         for directory, _directories, _files in os.walk(destination, topdown=False):
             try:
                 mode = stat.S_IMODE(os.lstat(directory).st_mode)

@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, flags, language = _hoist(given)
     use_language(language or language_from_environment())
     _prepare_streams()
+    if not hasattr(os, "O_NOFOLLOW"):
+        print(f"error: {_('this system lacks what keeps archives safe (POSIX)')}", file=sys.stderr)
+        return EXIT_FAILED
     signal.signal(signal.SIGTERM, _interrupt)
     return _run(given, debug="--debug" in flags, color=_wants_color(flags))
 

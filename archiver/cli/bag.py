@@ -369,7 +369,7 @@ def _add_verify(app: typer.Typer) -> None:
             progress = progress_for(quiet=quiet)
             try:
                 report = verify_bag(bag, options, progress=progress)
-            except UsageError as error:
+            except ArchiverError as error:
                 if len(bags) == 1:
                     raise
                 output.error(error.message, error.hint)

@@ -42,6 +42,8 @@ class Severity(enum.Enum):
     WARNING = "warning"
 
 
+MAX_TEXT = 5000
+"""Characters kept of a path or a detail; Linux paths end at 4,096 bytes."""
 _TRANSLATED = ("problem", "kind", "reason")
 """Details that may be texts of ours; what is not in the catalogue stays as it is."""
 _SEVERITIES = {"E": Severity.ERROR, "U": Severity.UNDECIDED, "W": Severity.WARNING}
@@ -94,6 +96,11 @@ class Finding:
         return self.entry.reference
 
 
+def _limited(text: str) -> str:
+    """``text``, or its beginning: a hostile manifest has lines of a megabyte."""
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+
+
 class Findings:
     """Gathers findings; counts all, keeps the first of each code."""
 
@@ -105,8 +112,8 @@ class Findings:
         """Note a finding; ``details`` are what its message's template names."""
         self._counts[code] += 1
         if self._counts[code] <= MAX_FINDINGS_PER_CODE:
-            texts = tuple((key, str(value)) for key, value in details.items())
-            self._kept.append(Finding(code=code, path=path, details=texts))
+            texts = tuple((key, _limited(str(value))) for key, value in details.items())
+            self._kept.append(Finding(code=code, path=_limited(path), details=texts))
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._kept)
