@@ -18,8 +18,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from archiver.bag.filesystem import RenameFallback, rename_no_replace, sync_directory, sync_tree
@@ -32,15 +32,19 @@ _PREFIX = ".archiver-staging-"
 _SCHEMA = "archiver/staging/1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A file that an earlier run finished: (size, mtime, ctime, inode) of its source,
-    its digests joined, its holes.
+    """Files of one directory of the bag that are finished and on the disk.
+
+    ``planned`` holds each source's (size, mtime, ctime, inode), ``digests`` are
+    joined, ``holes`` go by name.
     """
 
-    planned: tuple[int, ...]
+    target: str
+    names: list[str]
+    planned: list[tuple[int, ...]]
     digests: bytes
-    holes: list[tuple[int, int]]
+    holes: dict[str, list[tuple[int, int]]]
 
 
 class Staging:
@@ -57,7 +61,7 @@ class Staging:
         self._fingerprint = fingerprint
         self._journal: int | None = None
         self.lock = -1
-        self.finished: dict[str, Finished] = {}
+        self.resumes = False
         self.said_fallback = False
 
     def open(self) -> None:
@@ -65,8 +69,8 @@ class Staging:
         try:
             while not self._take_lock():
                 pass  # another run finished and removed it in this very moment
-            self.finished = self._read_journal()
-            if not self.finished:
+            self.resumes = next(self._records(), None) is not None
+            if not self.resumes:
                 self._empty()
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self.bag, 0o700)
@@ -110,40 +114,58 @@ class Staging:
         for name in os.listdir(self.path):
             _remove(os.path.join(self.path, name))
 
-    def _read_journal(self) -> dict[str, Finished]:
-        """What the journal proves; nothing where it is of another run or torn at once."""
-        finished: dict[str, Finished] = {}
-        try:
-            with open(self._journal_path, encoding="ascii") as lines:
-                head = json.loads(lines.readline() or "{}")
-                if head != {"schema": _SCHEMA, "fingerprint": self._fingerprint}:
-                    return {}
-                for line in lines:
-                    record = json.loads(line)
-                    finished[record["path"]] = Finished(
-                        tuple(record["planned"]),
-                        bytes.fromhex(record["digests"]),
-                        [(start, length) for start, length in record["holes"]],
-                    )
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # what was read before the torn line counts
-        return finished
+    def finished(self) -> Iterator[Finished]:
+        """What the journal proves, in the order it was written: later entries win."""
+        for record in self._records():
+            try:
+                yield Finished(
+                    target=record["target"],
+                    names=record["names"],
+                    planned=[tuple(one) for one in record["planned"]],
+                    digests=bytes.fromhex(record["digests"]),
+                    holes={
+                        name: [(start, length) for start, length in holes]
+                        for name, holes in record["holes"].items()
+                    },
+                )
+            except (KeyError, TypeError, ValueError):
+                continue  # torn by a crash: what it spoke of is copied again
 
-    def checkpoint(self, records: dict[str, Finished]) -> None:
+    def _records(self) -> Iterator[dict[str, Any]]:
+        """The journal's entries; none where it is another run's, or isn't there."""
+        wanted = {"schema": _SCHEMA, "fingerprint": self._fingerprint}
+        try:
+            with open(self._journal_path, encoding="ascii", errors="replace") as lines:
+                if _parsed(next(lines, "")) != wanted:
+                    return
+                for line in lines:
+                    record = _parsed(line)
+                    if record is not None:
+                        yield record
+        except OSError:
+            return
+
+    def checkpoint(self, records: Iterable[Finished]) -> None:
         """Have finished files on the disk, then say so in the journal. Raises OSError."""
         sync_tree(self.bag)
-        lines = []
         if self._journal is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             self._journal = os.open(self._journal_path, flags, 0o600)
-            lines.append({"schema": _SCHEMA, "fingerprint": self._fingerprint})
-        lines += [_record(path, one) for path, one in records.items()]
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        data = memoryview(text.encode("ascii"))
-        while data:
-            data = data[os.write(self._journal, data) :]
+            if self.resumes:
+                self._append("")  # ends a line that a crash has torn
+            else:
+                head = {"schema": _SCHEMA, "fingerprint": self._fingerprint}
+                self._append(json.dumps(head))
+        for record in records:
+            self._append(json.dumps(asdict(record) | {"digests": record.digests.hex()}))
         os.fsync(self._journal)
         sync_directory(self.path)
+
+    def _append(self, line: str) -> None:
+        assert self._journal is not None
+        data = memoryview(f"{line}\n".encode("ascii"))
+        while data:
+            data = data[os.write(self._journal, data) :]
 
     def commit(self) -> None:
         """Make everything durable, then let the bag appear. Raises ArchiverError."""
@@ -161,7 +183,7 @@ class Staging:
 
     def keep(self) -> None:
         """Leave what is there for a later run to go on from, if that is worth anything."""
-        worth = (self._journal is not None or self.finished) and os.path.isdir(self.bag)
+        worth = (self._journal is not None or self.resumes) and os.path.isdir(self.bag)
         self._release() if worth else self.discard()
 
     def discard(self) -> None:
@@ -176,23 +198,21 @@ class Staging:
                 os.close(descriptor)
         self._journal, self.lock = None, -1
 
-    def leftovers(self, known: set[str]) -> Iterator[str]:
-        """Staged payload files (paths in the bag) that are not in ``known``."""
+    def clear(self, keep: Callable[[str], set[str]]) -> None:
+        """Remove staged files but those that ``keep`` names for a directory of the bag."""
         for directory, _directories, files in os.walk(self.bag):
-            inner = os.path.relpath(directory, self.bag)
+            kept = keep(os.path.relpath(directory, self.bag))
             for name in files:
-                path = name if inner == "." else f"{inner}/{name}"
-                if path not in known:
-                    yield path
+                if name not in kept:
+                    os.unlink(os.path.join(directory, name))
 
 
-def _record(path: str, finished: Finished) -> dict[str, Any]:
-    return {
-        "path": path,
-        "planned": list(finished.planned),
-        "digests": finished.digests.hex(),
-        "holes": finished.holes,
-    }
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def refuse_existing(destination: str) -> None:

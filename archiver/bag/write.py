@@ -178,6 +178,10 @@ class _Writer:
         self._checkpoint_at = time.monotonic() + request.checkpoint_seconds
         self._again: list[Batch] = []
         self._resumed = 0
+        self._done = bytearray(plan.files)
+        self._places: dict[str, list[tuple[PlannedDirectory, int]]] = {}
+        self._indexed: PlannedDirectory | None = None
+        self._index: dict[str, int] = {}
 
     def _fingerprint(self) -> str:
         """What makes two runs the same: algorithms and planned targets."""
@@ -231,8 +235,9 @@ class _Writer:
         algorithms = self._request.algorithms
         keep_open = (self.staging.lock,)
         with Engine(workers=self._request.workers, keep_open=keep_open) as engine:
-            if self.staging.finished:
-                self._clear_leftovers()
+            if self.staging.resumes:
+                self._read_journal()
+                self.staging.clear(self._finished_names)
                 for answer in engine.run(self._taken_over(), algorithms, self._progress.within):
                     self._take_over(answer)
             for answer in engine.run(self._batches(), algorithms, self._progress.within):
@@ -248,7 +253,7 @@ class _Writer:
     def _batches(self) -> Iterator[Batch]:
         """What is to be copied, but for what an earlier run has finished."""
         for directory, row in self._rows():
-            for first, last in self._runs(directory, finished=False):
+            for first, last in self._runs(directory, row, finished=False):
                 for start, stop, _size in plan_batches(directory.sizes[first:last]):
                     yield self._copy_batch(directory, first + start, first + stop, row)
         yield from self._again
@@ -305,54 +310,73 @@ class _Writer:
     # -- resumption
 
     def _checkpoint(self) -> None:
-        records = {}
-        for token, count in self._unsaved:
-            for offset in range(count):
-                index = token.start + offset
-                path = f"{token.directory.target}/{token.directory.target_name(index)}"
-                row = (token.row + offset) * self._width
-                records[path] = Finished(
-                    token.directory.planned(index),
-                    bytes(self._digests[row : row + self._width]),
-                    self._holes.get(path, []),
-                )
+        self.staging.checkpoint(self._finished(token, count) for token, count in self._unsaved)
         self._unsaved.clear()
-        self.staging.checkpoint(records)
         self._checkpoint_at = time.monotonic() + self._request.checkpoint_seconds
 
-    def _is_finished(self, directory: PlannedDirectory, index: int) -> bool:
-        path = f"{directory.target}/{directory.target_name(index)}"
-        found = self.staging.finished.get(path)
-        return found is not None and found.planned == directory.planned(index)
+    def _finished(self, token: _Token, count: int) -> Finished:
+        directory = token.directory
+        indices = range(token.start, token.start + count)
+        names = [directory.target_name(index) for index in indices]
+        offset = token.row * self._width
+        holes = {name: self._holes.get(f"{directory.target}/{name}") for name in names}
+        return Finished(
+            target=directory.target,
+            names=names,
+            planned=[directory.planned(index) for index in indices],
+            digests=bytes(self._digests[offset : offset + count * self._width]),
+            holes={name: found for name, found in holes.items() if found},
+        )
 
-    def _runs(self, directory: PlannedDirectory, *, finished: bool) -> Iterator[tuple[int, int]]:
-        """Rows of neighbouring files that are, or aren't, finished: (first, behind the last)."""
-        count = len(directory.names)
-        if not self.staging.finished:
-            if not finished and count:
-                yield 0, count
-            return
-        states = (self._is_finished(directory, index) is finished for index in range(count))
-        for wanted, group in groupby(enumerate(states), key=lambda item: item[1]):
-            indices = [index for index, _state in group]
-            if wanted:
-                yield indices[0], indices[-1] + 1
+    def _read_journal(self) -> None:
+        """Mark what an earlier run finished and the plan still wants, with its digests."""
+        for directory, row in self._rows():
+            self._places.setdefault(directory.target, []).append((directory, row))
+        for finished in self.staging.finished():
+            for directory, row in self._places.get(finished.target, ()):
+                self._mark(finished, directory, row)
 
-    def _clear_leftovers(self) -> None:
-        """Remove staged files that nothing proves finished."""
-        known = {
-            f"{directory.target}/{directory.target_name(index)}"
-            for directory in self._plan.directories
-            for first, last in self._runs(directory, finished=True)
+    def _mark(self, finished: Finished, directory: PlannedDirectory, row: int) -> None:
+        if self._indexed is not directory:  # entries of one directory follow each other
+            self._indexed = directory
+            self._index = {name: i for i, name in enumerate(directory.target_names())}
+        for position, name in enumerate(finished.names):
+            index = self._index.get(name)
+            if index is None or directory.planned(index) != finished.planned[position]:
+                continue
+            self._done[row + index] = 1
+            start, offset = position * self._width, (row + index) * self._width
+            self._digests[offset : offset + self._width] = finished.digests[
+                start : start + self._width
+            ]
+            if name in finished.holes:
+                self._holes[f"{directory.target}/{name}"] = finished.holes[name]
+
+    def _runs(
+        self, directory: PlannedDirectory, row: int, *, finished: bool
+    ) -> Iterator[tuple[int, int]]:
+        """Neighbouring files that are, or aren't, finished: (first, behind the last)."""
+        states = self._done[row : row + len(directory.names)]
+        start = 0
+        for done, group in groupby(states):
+            stop = start + len(list(group))
+            if bool(done) is finished:
+                yield start, stop
+            start = stop
+
+    def _finished_names(self, target: str) -> set[str]:
+        """The names in a directory of the bag that an earlier run finished."""
+        return {
+            directory.target_name(index)
+            for directory, row in self._places.get(target, ())
+            for first, last in self._runs(directory, row, finished=True)
             for index in range(first, last)
         }
-        for path in list(self.staging.leftovers(known)):
-            os.unlink(os.path.join(self.staging.bag, path))
 
     def _taken_over(self) -> Iterator[Batch]:
         """Files that an earlier run finished, to be read again before they count."""
         for directory, row in self._rows():
-            for first, last in self._runs(directory, finished=True):
+            for first, last in self._runs(directory, row, finished=True):
                 for start, stop, size in plan_batches(directory.sizes[first:last]):
                     names = [directory.target_name(first + i) for i in range(start, stop)]
                     yield Batch(
@@ -363,27 +387,21 @@ class _Writer:
                     )
 
     def _take_over(self, answer: Answer) -> None:
+        """Compare what was read again with what the journal says of it."""
         token: _Token = answer.batch.token
-        for index in range(answer.batch.files):
-            one = _Token(token.directory, token.start + index, token.row + index)
-            digests = answer.digests[index * self._width : (index + 1) * self._width]
-            self._take_over_one(one, None if index in answer.errors else digests)
-
-    def _take_over_one(self, token: _Token, digests: bytes | None) -> None:
-        directory, index = token.directory, token.start
-        path = f"{directory.target}/{directory.target_name(index)}"
-        finished = self.staging.finished[path]
-        if digests != finished.digests:  # not what was synced: copy it again
-            os.unlink(os.path.join(self.staging.bag, path))
-            self._again.append(self._copy_batch(directory, index, index + 1, token.row - index))
-            return
-        offset = token.row * self._width
-        self._digests[offset : offset + self._width] = digests
-        if finished.holes:
-            self._holes[path] = finished.holes
-        self._resumed += 1
-        self._unsaved.append((token, 1))
-        self._progress.done(directory.sizes[index], 1)
+        directory = token.directory
+        for position in range(answer.batch.files):
+            index, row = token.start + position, token.row + position
+            found = answer.digests[position * self._width : (position + 1) * self._width]
+            known = self._digests[row * self._width : (row + 1) * self._width]
+            if position in answer.errors or found != known:  # not what was synced
+                path = f"{directory.target}/{directory.target_name(index)}"
+                self._holes.pop(path, None)
+                os.unlink(os.path.join(self.staging.bag, path))
+                self._again.append(self._copy_batch(directory, index, index + 1, row - index))
+                continue
+            self._resumed += 1
+            self._progress.done(directory.sizes[index], 1)
 
     # -- tag files
 

@@ -567,13 +567,9 @@ def main() -> None:
         _send((PROGRESS, count))
 
     worker = Worker(advance)
-    while (request := _receive()) is not None:
-        number, *batch = request
-        _send((RESULT, number, *worker.run(tuple(batch))))
-
-
-if __name__ == "__main__":
     try:
-        main()
+        while (request := _receive()) is not None:
+            number, *batch = request
+            _send((RESULT, number, *worker.run(tuple(batch))))
     except BrokenPipeError:
-        os._exit(1)
+        os._exit(1)  # as above
