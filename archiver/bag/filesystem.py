@@ -12,11 +12,19 @@ import errno
 import functools
 import os
 import platform
+import stat
 import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["RenameFallback", "free_space", "rename_no_replace", "sync_directory", "sync_tree"]
+__all__ = [
+    "RenameFallback",
+    "free_space",
+    "rename_no_replace",
+    "sync_directory",
+    "sync_tree",
+    "weaknesses",
+]
 
 _RENAME_NOREPLACE = 1
 _RENAME_EXCL = 4  # macOS renamex_np
@@ -119,6 +127,38 @@ def _rename_flagged(source: bytes, target: bytes) -> int:
     else:  # pragma: no cover  # C libraries without either
         return errno.ENOSYS
     return ctypes.get_errno() if failed else 0
+
+
+def weaknesses(directory: str) -> frozenset[str]:
+    """What the file system of ``directory`` can't keep, found by trying: ``modes``,
+    ``times`` (to the nanosecond), ``names`` (with characters that Windows forbids).
+
+    exFAT sticks have all three. Raises OSError where nothing can be written.
+    """
+    found = set()
+    probe = os.path.join(directory, "probe")
+    os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        time_ns = 1_000_000_000_123_456_789
+        try:
+            os.chmod(probe, 0o440)
+            os.utime(probe, ns=(time_ns, time_ns))
+        except OSError:
+            found |= {"modes", "times"}
+        kept = os.stat(probe)
+        if stat.S_IMODE(kept.st_mode) != 0o440:
+            found.add("modes")
+        if kept.st_mtime_ns != time_ns:
+            found.add("times")
+    finally:
+        os.unlink(probe)
+    odd = os.path.join(directory, 'probe:"*"')
+    try:
+        os.close(os.open(odd, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.unlink(odd)
+    except OSError:
+        found.add("names")
+    return frozenset(found)
 
 
 def free_space(path: str) -> tuple[int, int | None]:

@@ -22,7 +22,7 @@ from datetime import datetime
 from itertools import groupby
 
 from archiver import __version__
-from archiver.bag.filesystem import free_space
+from archiver.bag.filesystem import free_space, weaknesses
 from archiver.bag.model import BagInfo, Oxum
 from archiver.bag.names import encode_path
 from archiver.bag.plan import Plan, PlannedDirectory
@@ -77,7 +77,8 @@ class WrittenBag:
     payload_files: int
     payload_bytes: int
     resumed_files: int
-    rename_could_replace: bool
+    weaknesses: frozenset[str]
+    """What the file system couldn't do: ``modes``, ``times``, ``rename`` (never replacing)."""
 
 
 Seal = Callable[[str], None]
@@ -178,6 +179,7 @@ class _Writer:
         self._checkpoint_at = time.monotonic() + request.checkpoint_seconds
         self._again: list[Batch] = []
         self._resumed = 0
+        self._weaknesses: frozenset[str] = frozenset()
         self._done = bytearray(plan.files)
         self._places: dict[str, list[tuple[PlannedDirectory, int]]] = {}
         self._indexed: PlannedDirectory | None = None
@@ -197,6 +199,8 @@ class _Writer:
         staging.open()
         try:
             with _errors_of_storage(staging.destination):
+                self._weaknesses = weaknesses(staging.path)
+                self._check_names()
                 self._make_directories()
                 self._copy()
                 self._write_tag_files()
@@ -218,10 +222,21 @@ class _Writer:
             payload_files=self._plan.files,
             payload_bytes=self._plan.size_bytes,
             resumed_files=self._resumed,
-            rename_could_replace=staging.said_fallback,
+            weaknesses=self._weaknesses | ({"rename"} if staging.said_fallback else set()),
         )
 
     # -- payload
+
+    def _check_names(self) -> None:
+        """Refuse early names that the file system can't keep."""
+        troubled = [one for one in self._plan.findings if one.code == "W-SRC-020"]
+        if "names" in self._weaknesses and troubled:
+            raise StorageError(
+                _("the destination's file system can't keep the name {path}").format(
+                    path=troubled[0].path
+                ),
+                hint=_("Choose a destination on another file system, or leave it out."),
+            )
 
     def _make_directories(self) -> None:
         bag = self.staging.bag

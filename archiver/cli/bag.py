@@ -245,10 +245,11 @@ def _create(
 def _told_of_creation(
     made: Any, plan: Any, request: _CreateRequest, output: Output, *, as_json: bool
 ) -> None:
-    if made.rename_could_replace:
-        output.warning(
-            _("this file system has no rename that never replaces; a plain one was used")
-        )
+    from archiver.cli.words import WEAKNESSES
+
+    for weakness in sorted(made.weaknesses):
+        if weakness in WEAKNESSES:
+            output.warning(_(WEAKNESSES[weakness]))
     if made.resumed_files:
         output.say(
             _("went on from an interrupted run: {count} files were already there").format(
@@ -264,6 +265,7 @@ def _told_of_creation(
                 "payload_files": made.payload_files,
                 "signed": False,
                 "resumed_files": made.resumed_files,
+                "weaknesses": sorted(made.weaknesses),
                 "warnings": [_finding_json(finding) for finding in plan.findings],
             }
         )

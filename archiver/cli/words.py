@@ -10,7 +10,7 @@ from archiver.findings import Claim, Outcome
 from archiver.i18n import N_, _
 from archiver.verify import VerificationReport
 
-__all__ = ["LIMITS", "VERDICTS", "claim_lines"]
+__all__ = ["LIMITS", "VERDICTS", "WEAKNESSES", "claim_lines"]
 
 VERDICTS = {
     "valid": N_("VALID"),
@@ -42,6 +42,11 @@ LIMITS = {
         "Not proved: who made this bag and when. It is as its manifests say, but no signature"
         " was checked, and whoever changes a file can also change its checksum."
     ),
+}
+WEAKNESSES = {
+    "rename": N_("this file system has no rename that never replaces; a plain one was used"),
+    "modes": N_("this file system keeps no permissions: the bag is not read-only"),
+    "times": N_("this file system keeps times coarsely; the side-car has them exactly"),
 }
 _WIDTH = 15
 
