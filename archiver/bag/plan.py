@@ -15,7 +15,7 @@ import stat
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from archiver.bag.names import (
     encode_name,
@@ -30,7 +30,15 @@ from archiver.digest.worker import open_beneath
 from archiver.findings import Findings
 from archiver.i18n import N_
 
-__all__ = ["Note", "Plan", "PlanOptions", "PlannedDirectory", "plan_bag", "plan_files"]
+__all__ = [
+    "Note",
+    "Plan",
+    "PlanOptions",
+    "PlannedDirectory",
+    "plan_bag",
+    "plan_files",
+    "split_plan",
+]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 MAX_DEPTH = 500
@@ -87,6 +95,19 @@ class PlannedDirectory:
         self.inodes.append(found.st_ino)
         self.modes.append(stat.S_IMODE(found.st_mode))
 
+    def part(self, start: int, stop: int) -> PlannedDirectory:
+        """The same directory with only some of its files."""
+        return replace(
+            self,
+            names=self.names[start:stop],
+            renamed={i - start: name for i, name in self.renamed.items() if start <= i < stop},
+            sizes=self.sizes[start:stop],
+            mtimes=self.mtimes[start:stop],
+            ctimes=self.ctimes[start:stop],
+            inodes=self.inodes[start:stop],
+            modes=self.modes[start:stop],
+        )
+
     def target_name(self, index: int) -> str:
         """A file's name in the bag."""
         return self.renamed.get(index, self.names[index]) if self.renamed else self.names[index]
@@ -140,6 +161,38 @@ def plan_files(base: str, paths: Sequence[str], bag: str, options: PlanOptions) 
     Each goes to ``data/PATH``. Names that lead out of ``base`` are refused.
     """
     return _Planner(bag, options).run_list(base, paths)
+
+
+def split_plan(plan: Plan, *, max_files: int | None, max_bytes: int | None) -> list[Plan]:
+    """Cut a plan into plans of at most so many files and bytes each, in its order.
+
+    A file that is larger than ``max_bytes`` gets a plan of its own. What is
+    recorded but not copied goes into the first.
+    """
+    parts = [Plan(notes=plan.notes, findings=plan.findings)]
+    for directory in plan.directories:
+        start = waiting = 0
+        for index, size in enumerate(directory.sizes):
+            files = parts[-1].files + index - start
+            total = parts[-1].size_bytes + waiting
+            full = max_files is not None and files >= max_files
+            if full or (max_bytes is not None and files and total + size > max_bytes):
+                _add_part(parts[-1], directory, start, index)
+                parts.append(Plan(findings=plan.findings))
+                start, waiting = index, 0
+            waiting += size
+        _add_part(parts[-1], directory, start, len(directory.names))
+    return parts
+
+
+def _add_part(plan: Plan, directory: PlannedDirectory, start: int, stop: int) -> None:
+    if start == stop and directory.names:
+        return
+    part = directory.part(start, stop)
+    plan.directories.append(part)
+    plan.files += len(part.names)
+    plan.size_bytes += sum(part.sizes)
+    plan.allocated_bytes += sum(part.sizes)
 
 
 class _Planner:

@@ -19,6 +19,9 @@ class Progress(Protocol):
     def within(self, size_bytes: int) -> None:
         """So much more of files that are not finished yet."""
 
+    def clear(self) -> None:
+        """Nothing more will come: take away what was shown."""
+
 
 class Silent:
     """Shows nothing."""
@@ -31,3 +34,6 @@ class Silent:
 
     def within(self, size_bytes: int) -> None:
         """Nothing to show."""
+
+    def clear(self) -> None:
+        """Nothing was shown."""

@@ -131,6 +131,23 @@ def _add_create(app: typer.Typer) -> None:
                 show_default=False,
             ),
         ] = None,
+        max_files: Annotated[
+            int | None,
+            typer.Option(
+                "--max-files",
+                metavar="N",
+                min=1,
+                help=_("Make a group of bags, BAG-1, BAG-2..., of at most N files each."),
+            ),
+        ] = None,
+        max_bytes: Annotated[
+            str,
+            typer.Option(
+                "--max-bytes",
+                metavar="SIZE",
+                help=_("The same by size: bytes, or with K, M, G or T (powers of 1000)."),
+            ),
+        ] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
         quiet: Annotated[
             bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
@@ -155,6 +172,8 @@ def _add_create(app: typer.Typer) -> None:
             algorithms=tuple(algorithm or ()),
             info=info or [],
             verify_after=verify_after,
+            max_files=max_files,
+            max_bytes=_size(max_bytes) if max_bytes else None,
         )
         return _create(request, chosen, options, Output(quiet=quiet), as_json=as_json, quiet=quiet)
 
@@ -170,6 +189,8 @@ class _CreateRequest:
         self.algorithms: tuple[str, ...] = values["algorithms"]
         self.info: list[str] = values["info"]
         self.verify_after: bool | None = values["verify_after"]
+        self.max_files: int | None = values["max_files"]
+        self.max_bytes: int | None = values["max_bytes"]
 
     def check(self) -> None:
         """Raise UsageError where something essential is missing."""
@@ -212,39 +233,91 @@ def _create(
     from archiver.bag.stage import refuse_existing
     from archiver.bag.write import check_info
     from archiver.cli.progress import progress_for
-    from archiver.seal import CreateOptions, create_bag, plan_sources
+    from archiver.seal import CreateOptions, create_bag
 
     request.check()
-    options = CreateOptions(
-        policy=policy,
-        now=datetime.now(UTC),
-        identifier=uuid.uuid4().urn,
-        algorithms=request.algorithms,
-        info=check_info(request.elements()),
-        verify_after=request.verify_after,
+    info = check_info(request.elements())
+    now = datetime.now(UTC)
+    plans = _plans(request, plan_options, output)
+    output.limited(plans[0].findings, _WARNINGS_SHOWN)
+    targets = _targets(request.output, len(plans))
+    for target in targets:
+        refuse_existing(target)
+    group = uuid.uuid4().urn
+    for number, (plan, target) in enumerate(zip(plans, targets, strict=True), start=1):
+        options = CreateOptions(
+            policy=policy,
+            now=now,
+            identifier=uuid.uuid4().urn,
+            algorithms=request.algorithms,
+            info=_group_info(info, group, number, len(plans)),
+            verify_after=request.verify_after,
+        )
+        progress = progress_for(quiet=quiet)
+        try:
+            made = create_bag(plan, target, options, progress=progress, say=output.say)
+        finally:
+            progress.clear()
+        _told_of_creation(made, plan, target, output, as_json=as_json)
+    output.say(
+        _(
+            "The bag is unsigned: its checksums show accidents, but whoever can change a file"
+            " can also change its checksum."
+        )
     )
-    refuse_existing(request.output)
+    return 0
+
+
+def _plans(request: _CreateRequest, plan_options: Any, output: Output) -> list[Any]:
+    """The plan, or the plans of a group. Says all that stands against it."""
+    from archiver.bag.plan import split_plan
+    from archiver.seal import plan_sources
+
     sources = _file_list(request) if request.files_from is not None else request.sources
     try:
         plan = plan_sources(sources, request.output, plan_options)
     except ArchiverError as error:
         for finding in list(getattr(error, "findings", ()))[:_FINDINGS_SHOWN]:
             if finding.code[0] == "E":
-                output.say(output.finding(finding))
+                output.say_line(output.finding(finding))
         raise
-    output.limited(plan.findings, _WARNINGS_SHOWN)
-    progress = progress_for(quiet=quiet)
-    try:
-        made = create_bag(plan, request.output, options, progress=progress, say=output.say)
-    finally:
-        progress.clear() if hasattr(progress, "clear") else None
-    _told_of_creation(made, plan, request, output, as_json=as_json)
-    return 0
+    if request.max_files is None and request.max_bytes is None:
+        return [plan]
+    return split_plan(plan, max_files=request.max_files, max_bytes=request.max_bytes)
 
 
-def _told_of_creation(
-    made: Any, plan: Any, request: _CreateRequest, output: Output, *, as_json: bool
-) -> None:
+def _targets(bag: str, count: int) -> list[str]:
+    """BAG, or BAG-1 to BAG-count with leading zeros, so that they sort."""
+    if count == 1:
+        return [bag]
+    width = len(str(count))
+    return [f"{bag.rstrip('/')}-{number:0{width}}" for number in range(1, count + 1)]
+
+
+def _group_info(info: Any, group: str, number: int, count: int) -> Any:
+    """bag-info.txt of one bag of a group (RFC 8493 §2.2.2)."""
+    if count == 1:
+        return info
+    elements = [("Bag-Count", f"{number} of {count}")]
+    if info.first("Bag-Group-Identifier") is None:
+        elements.insert(0, ("Bag-Group-Identifier", group))
+    return info.with_elements(elements)
+
+
+def _size(text: str) -> int:
+    """``4G`` as bytes."""
+    units = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+    digits = text.rstrip("KMGTkmgt")
+    unit = units.get(text[len(digits) :].upper())
+    if not digits.isdecimal() or unit is None or int(digits) == 0:
+        raise UsageError(
+            _("{text!r} is no size").format(text=text),
+            hint=_("Write bytes, or a number with K, M, G or T: 4G."),
+        )
+    return int(digits) * unit
+
+
+def _told_of_creation(made: Any, plan: Any, bag: str, output: Output, *, as_json: bool) -> None:
     from archiver.cli.words import WEAKNESSES
 
     for weakness in sorted(made.weaknesses):
@@ -260,7 +333,7 @@ def _told_of_creation(
         output.json(
             {
                 "schema": "archiver/bag-create/1",
-                "bag": request.output,
+                "bag": bag,
                 "payload_bytes": made.payload_bytes,
                 "payload_files": made.payload_files,
                 "signed": False,
@@ -272,15 +345,9 @@ def _told_of_creation(
         return
     output.line(
         _("{bag}: {files} files, {size}").format(
-            bag=printable(request.output),
+            bag=printable(bag),
             files=made.payload_files,
             size=human_size(made.payload_bytes),
-        )
-    )
-    output.say(
-        _(
-            "The bag is unsigned: its checksums show accidents, but whoever can change a file"
-            " can also change its checksum."
         )
     )
 
@@ -378,7 +445,7 @@ def _add_verify(app: typer.Typer) -> None:
                 codes.append(error.exit_code)
                 continue
             finally:
-                progress.clear() if hasattr(progress, "clear") else None
+                progress.clear()
             codes.append(report.exit_code)
             if as_json:
                 output.json(_report_json(report))

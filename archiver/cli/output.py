@@ -77,6 +77,11 @@ class Output:
         if not self._quiet:
             print(printable(text), file=sys.stderr)
 
+    def say_line(self, text: str) -> None:
+        """Talk that is fit for a terminal already."""
+        if not self._quiet:
+            print(text, file=sys.stderr)
+
     def warning(self, text: str) -> None:
         """A warning."""
         if not self._quiet:
