@@ -163,7 +163,7 @@ def _claim(step: str, asked: list[str], findings: Findings, *, listed: bool) -> 
     if step not in asked:
         return Claim(name=step, outcome=Outcome.NOT_ASKED)
     outcome = findings.outcome(step)
-    if outcome is Outcome.HOLDS and not listed and step in ("complete", "fixity"):
+    if outcome is Outcome.HOLDS and not listed and step in _INTEGRITY[1:]:
         outcome = Outcome.UNDECIDED  # nothing was listed: nothing can be said to be there
     return Claim(name=step, outcome=outcome)
 

@@ -195,10 +195,12 @@ class ArchiveTree:
         self.name = os.path.basename(path)
         self._archive = archive
         self._findings = findings
+        self.cut_short = False
         index = _Index(findings)
         try:
             archive.index(index)
         except _LimitError as error:
+            self.cut_short = True
             _report_limit(findings, "", error)
         except _DAMAGE as error:
             findings.add("E-ARC-001", reason=_reason(error))

@@ -65,6 +65,8 @@ class BagTree(Protocol):
     """Access to one bag's files. Paths are relative, with ``/`` between parts."""
 
     name: str
+    cut_short: bool
+    """Whether a limit kept us from seeing everything."""
 
     def base_files(self) -> dict[str, int]:
         """Regular files directly in the base directory, with their sizes."""
@@ -107,6 +109,8 @@ def kind_of_mode(mode: int) -> str:
 
 class DirectoryTree:
     """A bag in a directory. Making one raises OSError where it can't be opened."""
+
+    cut_short = False
 
     def __init__(self, path: str, *, workers: int | None = None) -> None:
         self._root_path = os.path.abspath(path)

@@ -30,6 +30,7 @@ from archiver.bag.read import (
 )
 from archiver.bag.tree import BagTree, Listing, Reading
 from archiver.findings import Findings
+from archiver.i18n import N_
 
 __all__ = ["BagFacts", "check_bag"]
 
@@ -46,6 +47,17 @@ class BagFacts:
     tag_algorithms: tuple[str, ...]
 
 
+NOTHING = BagFacts(
+    declaration=None,
+    info=BagInfo(),
+    payload_files=0,
+    payload_bytes=0,
+    payload_algorithms=(),
+    tag_algorithms=(),
+)
+"""What is known of a bag that could not be looked at."""
+
+
 def check_bag(
     tree: BagTree, findings: Findings, *, fast: bool = False, progress: Progress | None = None
 ) -> BagFacts:
@@ -53,8 +65,26 @@ def check_bag(
 
     ``fast`` leaves step 3 out: structure, completeness and Payload-Oxum only,
     no checksum is computed.
+
+    Of a tree that could only be seen in part nothing is claimed: the finding
+    that says so stands alone, and no file is called missing.
     """
+    if tree.cut_short:
+        return NOTHING
     return _Check(tree, findings, fast=fast, progress=progress or Silent()).run()
+
+
+class _Counted:
+    """Listings as they pass, their files counted."""
+
+    def __init__(self, listings: Iterator[Listing]) -> None:
+        self._listings = listings
+        self.files = 0
+
+    def __iter__(self) -> Iterator[Listing]:
+        for listing in self._listings:
+            self.files += len(listing.names)
+            yield listing
 
 
 class _Check:
@@ -253,11 +283,16 @@ class _Check:
             for _listing in listings:
                 pass  # walking them is what completeness needs
             return
-        readings = self._tree.read(listings, ledger.algorithms, self._progress.within)
-        for reading in readings:
+        given = _Counted(listings)
+        compared = 0
+        for reading in self._tree.read(given, ledger.algorithms, self._progress.within):
             rows = ledger.rows_of(reading.listing.paths())
             self._compare(ledger, reading, [row for row in rows if row is not None])
             self._progress.done(sum(reading.sizes), len(reading.sizes))
+            compared += len(reading.sizes)
+        if compared != given.files:  # a file that was never read must not count as right
+            reason = N_("files were listed for reading and not read")
+            self._findings.add("U-BAG-201", reason=reason)
 
     def _compare(self, ledger: Ledger, reading: Reading, rows: list[int]) -> None:
         """Compare a reading with the ledger's rows for its files, in their order."""

@@ -179,6 +179,7 @@ class _Writer:
         self._checkpoint_at = time.monotonic() + request.checkpoint_seconds
         self._again: list[Batch] = []
         self._resumed = 0
+        self._copied = 0
         self._weaknesses: frozenset[str] = frozenset()
         self._done = bytearray(plan.files)
         self._places: dict[str, list[tuple[PlannedDirectory, int]]] = {}
@@ -257,6 +258,8 @@ class _Writer:
                     self._take_over(answer)
             for answer in engine.run(self._batches(), algorithms, self._progress.within):
                 self._take(answer)
+        if self._copied + self._resumed != self._plan.files:
+            raise StorageError(_("not every file was copied; this should not happen"))
 
     def _rows(self) -> Iterator[tuple[PlannedDirectory, int]]:
         """Each directory with the row of its first file."""
@@ -298,6 +301,7 @@ class _Writer:
             self._holes[path] = holes
         self._progress.done(answer.batch.size_bytes, answer.batch.files)
         self._unsaved.append((token, answer.batch.files))
+        self._copied += answer.batch.files
         if time.monotonic() >= self._checkpoint_at:
             self._checkpoint()
 
