@@ -1,7 +1,8 @@
 """Translation of everything a person reads, through gettext.
 
 Job: choose one catalogue for the process and look messages up in it.
-Limits: no message lives here; machine-readable output is never translated.
+Limits: no message lives here. Codes, keys and verdicts of machine-readable output
+are never translated; a finding's ``message`` in it is for people, and is.
 
 The catalogue is process-wide, as gettext's own is: one program talks one
 language at a time. Library users who never call :func:`use_language` get the

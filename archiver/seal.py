@@ -60,7 +60,7 @@ def choose_algorithms(names: Iterable[str]) -> tuple[Algorithm, ...]:
         algorithm = ALGORITHMS.get(name)
         if algorithm is None or not algorithm.strong:
             known = ", ".join(one.name for one in ALGORITHMS.values() if one.strong)
-            problem = _("is not known") if algorithm is None else _("is broken and never written")
+            problem = _("is not known") if algorithm is None else _("is insecure and never written")
             raise UsageError(
                 _("the digest algorithm {name} {problem}").format(name=name, problem=problem),
                 hint=_("Choose from: {known}.").format(known=known),
@@ -172,7 +172,10 @@ def _read_back(staged: str, progress: Progress | None, workers: int | None) -> N
                 _("what was written can't be read back: {path}: {message}").format(
                     path=finding.path, message=finding.message
                 ),
-                hint=_("The disk or the memory is failing; use another, nothing was left behind."),
+                hint=_(
+                    "The disk or the memory is failing: use another machine or disk."
+                    " Nothing was left behind."
+                ),
             )
 
 

@@ -520,7 +520,7 @@ class _Zip:
             locator = tail.rfind(b"PK\x06\x06", 0, at)
             size = struct.unpack_from("<Q", tail, locator + 40)[0] if locator >= 0 else 0
         if size > _MAX_DIRECTORY_BYTES:
-            raise _LimitError(_("a directory of {size} bytes").format(size=size))
+            raise _LimitError(_("a central directory of {size} bytes").format(size=size))
 
     def _check_layout(self, infos: list[zipfile.ZipInfo], end: int, findings: Findings) -> None:
         """Members must follow each other: no overlap (a bomb), nothing hidden between."""
@@ -534,7 +534,7 @@ class _Zip:
         if position > end:
             raise zipfile.BadZipFile("members overlap")
         if end - position > _DESCRIPTOR_BYTES:
-            findings.add("E-ARC-009", reason=N_("bytes are hidden before the directory"))
+            findings.add("E-ARC-009", reason=N_("bytes are hidden before the central directory"))
 
     def _check_local(self, info: zipfile.ZipInfo, findings: Findings) -> int:
         """Compare the two descriptions of a member; the offset where it ends."""

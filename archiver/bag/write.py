@@ -323,7 +323,7 @@ class _Writer:
             )
         raise SourceError(
             _("{path} can't be read: {reason}").format(path=source, reason=error.reason),
-            hint=_("Mend it or leave it out with --exclude, then run the command again."),
+            hint=_("Make it readable or leave it out with --exclude, then run the command again."),
         )
 
     # -- resumption

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.output import Output, human_size, printable
+from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 
@@ -110,7 +110,7 @@ def _add_create(app: typer.Typer) -> None:
             bool,
             typer.Option(
                 "--encode-names",
-                help=_("Keep twins and names that are not UTF-8 under a lossless spelling."),
+                help=_("Keep names that collide or are not UTF-8 under a lossless spelling."),
             ),
         ] = False,
         record_links_out: Annotated[
@@ -344,11 +344,7 @@ def _told_of_creation(made: Any, plan: Any, bag: str, output: Output, *, as_json
         )
         return
     output.line(
-        _("{bag}: {files} files, {size}").format(
-            bag=printable(bag),
-            files=made.payload_files,
-            size=human_size(made.payload_bytes),
-        )
+        f"{printable(bag)}: {count_files(made.payload_files)}, {human_size(made.payload_bytes)}"
     )
 
 
@@ -412,7 +408,7 @@ def _add_verify(app: typer.Typer) -> None:
                 "--max-expansion",
                 metavar="N",
                 min=1,
-                help=_("How many times its size an archive may unpack to."),
+                help=_("Read no archive that unpacks to more than N times its size."),
             ),
         ] = 100,
         as_json: Annotated[
@@ -502,7 +498,7 @@ def _print_report(report: Any, output: Output) -> None:
             break
     if len(report.findings) > shown:
         more = len(report.findings) - shown
-        output.line("  " + _("and {count} more; --json lists them").format(count=more))
+        output.line("  " + _("and {count} more; --json lists more of them").format(count=more))
     for sentence in _said_of(report):
         output.line("  " + sentence)
 
@@ -511,10 +507,10 @@ def _said_of(report: Any) -> list[str]:
     """What the answer does not prove."""
     from archiver.cli.words import LIMITS
 
-    said = [_(LIMITS["fast"])] if report.verdict.value == "complete" else []
+    keys = ["fast"] if report.verdict.value == "complete" else []
     if report.exit_code == 0:
-        said.append(_(LIMITS["unsigned"]))
-    return said
+        keys.append("unsigned")
+    return [_(text) for text in map(LIMITS.__getitem__, keys)]
 
 
 def _add_show(app: typer.Typer) -> None:
@@ -579,8 +575,8 @@ def _print_story(bag: str, story: Any, output: Output) -> None:
         output.line(f"  {printable(label)}: {printable(value)}")
     output.line(
         "  "
-        + _("Payload: {files} files, {size}; digests: {algorithms}").format(
-            files=story.payload_files,
+        + _("Payload: {files}, {size}; digests: {algorithms}").format(
+            files=count_files(story.payload_files),
             size=human_size(story.payload_bytes),
             algorithms=", ".join(story.algorithms) or _("none"),
         )

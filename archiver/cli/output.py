@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from archiver.i18n import _
+from archiver.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from archiver.findings import Finding  # the catalogue behind it costs start-up time
 
-__all__ = ["Output", "human_size", "printable", "settings"]
+__all__ = ["Output", "count_files", "human_size", "printable", "settings"]
 
 _COLORS = {"red": "31", "green": "32", "yellow": "33", "bold": "1"}
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -54,6 +54,11 @@ def human_size(size_bytes: float) -> str:
             break
         size_bytes /= 1000
     return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
+
+
+def count_files(count: int) -> str:
+    """``1 file``, ``2 files``."""
+    return ngettext("{count} file", "{count} files", count).format(count=count)
 
 
 class Output:

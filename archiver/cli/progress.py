@@ -10,7 +10,7 @@ import sys
 import time
 
 from archiver.bag.progress import Silent
-from archiver.cli.output import human_size
+from archiver.cli.output import count_files, human_size
 from archiver.i18n import _
 
 __all__ = ["ProgressLine", "progress_for"]
@@ -65,7 +65,7 @@ class ProgressLine:
         done = self._bytes + self._within
         rate = done / max(now - self._begun, 1e-6)
         parts = [
-            _("{files} files").format(files=self._files),
+            count_files(self._files),
             human_size(done),
             f"{human_size(rate)}/s",
         ]

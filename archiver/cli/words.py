@@ -5,7 +5,7 @@ Job: one table, so that every command says the same thing the same way.
 
 from __future__ import annotations
 
-from archiver.cli.output import human_size
+from archiver.cli.output import count_files, human_size
 from archiver.findings import Claim, Outcome
 from archiver.i18n import N_, _
 from archiver.verify import VerificationReport
@@ -39,8 +39,8 @@ _CLAIMS = {
 LIMITS = {
     "fast": N_("No checksum was read: a changed file of the same size would not be noticed."),
     "unsigned": N_(
-        "Not proved: who made this bag and when. It is as its manifests say, but no signature"
-        " was checked, and whoever changes a file can also change its checksum."
+        "Not proved: who made this bag and when. No signature was checked, and whoever"
+        " changes a file can also change its checksum."
     ),
 }
 WEAKNESSES = {
@@ -70,9 +70,7 @@ def _basis(claim: Claim, report: VerificationReport) -> str:
     if claim.name == "structure" and facts.declaration is not None:
         return f"BagIt {facts.declaration.version_text}"
     if claim.name == "complete":
-        return _("{files} files, {size}").format(
-            files=facts.payload_files, size=human_size(facts.payload_bytes)
-        )
+        return f"{count_files(facts.payload_files)}, {human_size(facts.payload_bytes)}"
     if claim.name == "fixity":
         return ", ".join(facts.payload_algorithms)
     return ""

@@ -44,7 +44,7 @@ class Severity(enum.Enum):
 
 MAX_TEXT = 5000
 """Characters kept of a path or a detail; Linux paths end at 4,096 bytes."""
-_TRANSLATED = ("problem", "kind", "reason")
+_TRANSLATED = ("problem", "kind", "reason", "ours", "theirs")
 """Details that may be texts of ours; what is not in the catalogue stays as it is."""
 _SEVERITIES = {"E": Severity.ERROR, "U": Severity.UNDECIDED, "W": Severity.WARNING}
 

@@ -364,7 +364,7 @@ _BAG = (
         "E-ARC-001",
         "structure",
         "bag archives",
-        N_("the archive is damaged or no archive of its kind: {reason}"),
+        N_("the archive is damaged, or not of the kind that its name says: {reason}"),
     ),
     _entry(
         "E-ARC-002",
@@ -425,7 +425,7 @@ _BAG = (
         "seal-scope",
         "Archiver-Seal",
         N_(
-            "the bag declares a seal ({seal}), which this release can't check; check it after VERIFY.txt or with a later release"
+            "the bag declares a seal ({seal}), which this release can't check; check it by hand with openssl, or with a later release"
         ),
     ),
     # -- 9 policy
