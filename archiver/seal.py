@@ -111,6 +111,7 @@ def _hint(code: str) -> str:
         "E-SRC-003": _("Leave it out with --exclude."),
         "E-SRC-004": _("Rename one of them, or keep both with --encode-names."),
         "E-SRC-005": _("Keep it under a lossless spelling with --encode-names."),
+        "E-SRC-014": _("Keep it under a lossless spelling with --encode-names."),
         "E-SRC-006": _("Rename one of them, or make two bags."),
         "E-SRC-007": _("Put the bag outside of what it is made from."),
         "E-SRC-008": _("Check it with 'archiver bag verify', or pack it again with --bag-in-bag."),

@@ -71,17 +71,19 @@ class Ledger:
         self.manifests.append(manifest)
         known = iter(self.rows) if len(self.manifests) > 1 else None
         position = 0
-        for block in blocks:
-            count = len(block.paths)
-            if known is not None and list(islice(known, count)) == block.paths:
-                self._set(manifest, position, block.digests, count)
-                position += count
-                continue
-            known = None  # another order from here on; the iterator can't be used again
-            if len(self.manifests) > 1 or not self._append(manifest, block):
-                self._merge(manifest, block, findings, strict=strict)
-        for other in self.manifests:
-            other.grow(len(self.rows))
+        try:
+            for block in blocks:
+                count = len(block.paths)
+                if known is not None and list(islice(known, count)) == block.paths:
+                    self._set(manifest, position, block.digests, count)
+                    position += count
+                    continue
+                known = None  # another order from here on; the iterator can't be used again
+                if len(self.manifests) > 1 or not self._append(manifest, block):
+                    self._merge(manifest, block, findings, strict=strict)
+        finally:  # reading may break off; what was read counts
+            for other in self.manifests:
+                other.grow(len(self.rows))
 
     def _set(self, manifest: LedgerManifest, row: int, digests: bytes, count: int) -> None:
         manifest.grow(len(self.rows))

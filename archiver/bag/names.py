@@ -31,6 +31,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _WINDOWS_RESERVED = re.compile(
     r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE | re.DOTALL
 )
+_MAX_COMPONENT = 1024
 _WINDOWS_CHARACTERS = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 
 
@@ -87,14 +88,24 @@ def is_utf8(name: str) -> bool:
 
 def normalise(path: str) -> str:
     """The form in which names are compared across Unicode normalisations: NFC."""
-    return path if path.isascii() else unicodedata.normalize("NFC", path)
+    return path if path.isascii() else _compose(path)
 
 
 def fold(path: str) -> str:
     """The form in which names that collide on some file system are equal."""
     if path.isascii():
         return path.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+    return _compose(_compose(path).casefold())
+
+
+def _compose(path: str) -> str:
+    """NFC of each component. Normalising takes quadratic time in the marks of a row, so
+    what is longer than any file system's names is left as it is.
+    """
+    return "/".join(
+        part if len(part) > _MAX_COMPONENT else unicodedata.normalize("NFC", part)
+        for part in path.split("/")
+    )
 
 
 def windows_problem(name: str) -> str | None:
@@ -109,19 +120,21 @@ def windows_problem(name: str) -> str | None:
 
 
 def encode_name(name: str) -> str:
-    """A lossless, portable UTF-8 spelling of one component that is not UTF-8.
+    """A lossless, portable spelling of one component that can't be kept as it is.
 
-    Bytes outside UTF-8 and the equals sign become ``=XX``; a name that is
-    UTF-8 is returned unchanged. (Not ``%XX``: manifests would have to encode
-    the percent sign again, and ``sha512sum -c`` could not find the file.)
+    That is a name that is not UTF-8, or one that would lead out of the bag where
+    the backslash separates. Bytes outside UTF-8, backslashes and the equals sign
+    become ``=XX``; any other name is returned unchanged. (Not ``%XX``: manifests
+    would have to encode the percent sign again, and ``sha512sum -c`` could not
+    find the file.)
     """
-    if is_utf8(name):
+    if is_utf8(name) and ".." not in name.split("\\"):
         return name
     return "".join(
         f"={ord(character) - 0xDC00:02X}"
         if "\udc80" <= character <= "\udcff"
-        else "=3D"
-        if character == "="
+        else f"={ord(character):02X}"
+        if character in "=\\"
         else character
         for character in name
     )

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableSequence, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -44,6 +44,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 MAX_DEPTH = 500
 """Directories below a source: what Python's own tree functions stand."""
 _PATH_MAX = 4095
+_ARRAY_LIMIT = 2**63
 _STAGING_ROOM = "/.archiver-staging-0123456789abcdef/bag/"
 _TROUBLE_ON_WINDOWS = re.compile(
     r'[<>:"|?*\\\x00-\x1f]|[. ](?:/|\Z)|(?:\A|/)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|/|\Z)',
@@ -75,19 +76,22 @@ class PlannedDirectory:
     target: str
     names: list[str] = field(default_factory=list)
     renamed: dict[int, str] = field(default_factory=dict)
-    sizes: array[int] = field(default_factory=lambda: array("q"))
-    mtimes: array[int] = field(default_factory=lambda: array("q"))
-    ctimes: array[int] = field(default_factory=lambda: array("q"))
-    inodes: array[int] = field(default_factory=lambda: array("Q"))
-    modes: array[int] = field(default_factory=lambda: array("I"))
+    sizes: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    mtimes: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    ctimes: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    inodes: MutableSequence[int] = field(default_factory=lambda: array("Q"))
+    modes: MutableSequence[int] = field(default_factory=lambda: array("I"))
     mtime_ns: int = 0
-    mode: int = 0
+    mode: int = -1
+    """Permission bits of the source directory; -1 where it was not walked."""
     original: str = ""
     empty: bool = False
     is_source: bool = False
 
     def add(self, name: str, found: os.stat_result) -> None:
         """One more file."""
+        if found.st_mtime_ns >= _ARRAY_LIMIT:
+            self.mtimes = list(self.mtimes)  # a time after the year 2262
         self.names.append(name)
         self.sizes.append(found.st_size)
         self.mtimes.append(found.st_mtime_ns)
@@ -125,7 +129,9 @@ class PlannedDirectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A source path that is recorded but not copied: ``kind`` link or excluded."""
+    """A source path that is recorded but not copied: ``kind`` is link, excluded, or
+    directory where it is only known by a file that was named below it.
+    """
 
     kind: str
     target: str
@@ -207,18 +213,20 @@ class _Planner:
         ]
 
     def run(self, sources: Sequence[str]) -> Plan:
-        single = len(sources) == 1 and os.path.isdir(sources[0])
+        admitted = [(source, self._admit(source)) for source in sources]
+        single = len(sources) == 1 and stat.S_ISDIR(admitted[0][1] or 0)
         targets: dict[str, str] = {}
-        for source in sources:
-            mode = self._admit(source)
+        for source, mode in admitted:
             if mode is None:
                 continue
-            name = os.path.basename(os.path.abspath(source))
-            target = "data" if single else f"data/{self._top_name(source, name, targets)}"
+            root = os.path.realpath(source)
+            name = os.path.basename(root)
             if stat.S_ISDIR(mode):
-                self._tree(os.path.abspath(source), source, target)
-            else:
-                self._file(source, target)
+                stored = "" if single else self._top_name(source, name, targets)
+                target = f"data/{stored}" if stored else "data"
+                self._tree(root, source, target, name if stored not in ("", name) else "")
+            elif not self._excluded_by(name, name, source, f"data/{encode_name(name)}"):
+                self._file(source, root, f"data/{self._top_name(source, name, targets)}")
         return self._finish()
 
     def _finish(self) -> Plan:
@@ -228,31 +236,50 @@ class _Planner:
 
     def run_list(self, base: str, paths: Sequence[str]) -> Plan:
         """The plan for files named one by one."""
-        root = os.path.abspath(base)
+        if self._admit(base) is None:
+            return self._finish()
+        root = os.path.realpath(base)
+        descriptor = os.open(root, _DIRECTORY)
+        try:
+            walk = _Walk(descriptor, root, base)
+            directories = self._by_directory(walk, paths)
+            for directory in sorted(directories):
+                self._listed(walk, directory, directories[directory])
+        finally:
+            os.close(descriptor)
+        return self._finish()
+
+    def _by_directory(self, walk: _Walk, paths: Sequence[str]) -> dict[str, list[str]]:
+        """The names by their directories, without what is excluded or can't be taken."""
         directories: dict[str, list[str]] = {}
+        spellings: dict[str, str] = {}
         for path in sorted(set(paths)):
             directory, _slash, name = path.rpartition("/")
+            target = f"data/{directory}" if directory else "data"
             if has_unsafe_shape(path) or path_problem(path):
                 self._findings.add("E-SRC-012", path)
-            else:
+            elif not self._excluded(walk, directory, target, name):
+                self._check_twins(walk, path, spellings)
                 directories.setdefault(directory, []).append(name)
-        if self._admit(base) is not None:
-            descriptor = os.open(root, _DIRECTORY)
-            try:
-                walk = _Walk(descriptor, root, base)
-                for directory in sorted(directories):
-                    self._listed(walk, directory, directories[directory])
-            finally:
-                os.close(descriptor)
-        return self._finish()
+        return directories
+
+    def _check_twins(self, walk: _Walk, path: str, spellings: dict[str, str]) -> None:
+        """A directory on the way to ``path`` must not collide with another name."""
+        prefix = ""
+        for part in path.split("/")[:-1]:
+            prefix = f"{prefix}/{part}" if prefix else part
+            twin = spellings.setdefault(fold(prefix), prefix)
+            if twin != prefix:
+                self._findings.add("E-SRC-004", walk.show(path), twin=twin)
+                spellings[fold(prefix)] = prefix  # said once
+        if (twin := spellings.get(fold(path), path)) != path or fold(path) in spellings:
+            self._findings.add("E-SRC-004", walk.show(path), twin=twin)
 
     def _listed(self, walk: _Walk, path: str, names: list[str]) -> None:
         """Plan the files of one directory that were named."""
-        target = f"data/{path}" if path else "data"
-        stored_path = "/".join(encode_name(part) for part in target.split("/"))
-        if stored_path != target and not self._options.encode_names:
-            self._findings.add("E-SRC-005", walk.show(path))
-        planned = PlannedDirectory(root=walk.root, path=path, target=stored_path)
+        planned = PlannedDirectory(
+            root=walk.root, path=path, target=self._listed_target(walk, path)
+        )
         for name, stored in zip(names, self._stored_names(walk, path, names), strict=True):
             inner = f"{path}/{name}" if path else name
             try:
@@ -269,6 +296,21 @@ class _Planner:
                 kind = kind_of_mode(found.st_mode)
                 self._findings.add("E-SRC-003", walk.show(inner), kind=kind)
         self._plan.directories.append(planned)
+
+    def _listed_target(self, walk: _Walk, path: str) -> str:
+        """Where a directory goes; what had to be respelt on the way is noted once."""
+        target = "data"
+        for part in path.split("/") if path else ():
+            stored = encode_name(part)
+            target = f"{target}/{stored}"
+            if stored == part:
+                continue
+            if not self._options.encode_names:
+                self._findings.add(_odd_name(part), walk.show(path))
+            note = Note(kind="directory", target=target, name_bytes=os.fsencode(part), value=None)
+            if note not in self._plan.notes:
+                self._plan.notes.append(note)
+        return target
 
     def _admit(self, source: str) -> int | None:
         """The mode of a source that can be archived, else a finding and None."""
@@ -291,19 +333,22 @@ class _Planner:
     def _top_name(self, source: str, name: str, targets: dict[str, str]) -> str:
         """The name of one of several sources below ``data/``."""
         stored = encode_name(name) if self._options.encode_names else name
-        if stored == name and not is_utf8(name):
-            self._findings.add("E-SRC-005", source)
-        folded = fold(stored)
-        if folded in targets:
-            same = targets[folded] == stored
-            code = "E-SRC-006" if same else "E-SRC-004"
-            self._findings.add(code, source, target=f"data/{stored}", twin=targets[folded])
-        targets[folded] = stored
+        if stored != encode_name(name):
+            self._findings.add(_odd_name(name), source)
+        if fold(stored) in targets:
+            if self._options.encode_names:
+                stored = _set_apart(stored, targets, [])
+                self._findings.add("W-SRC-022", source, target=stored)
+            else:
+                twin = targets[fold(stored)]
+                code = "E-SRC-006" if twin == stored else "E-SRC-004"
+                self._findings.add(code, source, target=f"data/{stored}", twin=twin)
+        targets[fold(stored)] = stored
         return stored
 
-    def _file(self, source: str, target: str) -> None:
+    def _file(self, source: str, path: str, target: str) -> None:
         """A source that is a file: a directory of one."""
-        parent, name = os.path.split(os.path.abspath(source))
+        parent, name = os.path.split(path)
         directory, _slash, stored = target.rpartition("/")
         planned = PlannedDirectory(root=parent, path="", target=directory)
         found = os.lstat(source)
@@ -315,19 +360,19 @@ class _Planner:
         self._add(planned, name, stored, found)
         self._plan.directories.append(planned)
 
-    def _tree(self, root: str, shown: str, target: str) -> None:
+    def _tree(self, root: str, shown: str, target: str, original: str) -> None:
         """Walk one source directory, files before subdirectories, both sorted."""
-        if self._is_bag(root) and not self._options.bag_in_bag:
-            self._findings.add("E-SRC-008", shown)
-            return
         try:
+            if not self._options.bag_in_bag and self._is_bag(root):
+                self._findings.add("E-SRC-008", shown)
+                return
             descriptor = os.open(root, _DIRECTORY)
         except OSError as error:
             self._findings.add("E-SRC-002", shown, reason=error.strerror or str(error))
             return
         try:
             walk = _Walk(descriptor, root, shown)
-            stack = [("", target, "")]
+            stack = [("", target, original)]
             while stack:
                 path, goal, original = stack.pop()
                 children = self._directory(walk, path, goal, original)
@@ -337,9 +382,13 @@ class _Planner:
 
     @staticmethod
     def _is_bag(root: str) -> bool:
-        return os.path.isfile(os.path.join(root, "bagit.txt")) and os.path.isdir(
-            os.path.join(root, "data")
-        )
+        """Whether ``root`` is a bag. An OSError other than "not there" is the caller's."""
+        try:
+            declaration = os.lstat(os.path.join(root, "bagit.txt"))
+            payload = os.lstat(os.path.join(root, "data"))
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(declaration.st_mode) and stat.S_ISDIR(payload.st_mode)
 
     def _directory(
         self, walk: _Walk, path: str, target: str, original: str
@@ -402,13 +451,17 @@ class _Planner:
         self._plan.allocated_bytes += min(found.st_size, found.st_blocks * 512)
 
     def _plan_link(self, walk: _Walk, path: str, target: str, name: str) -> None:
-        leads = os.readlink(path, dir_fd=walk.descriptor)
+        try:
+            leads = os.readlink(path, dir_fd=walk.descriptor)
+        except OSError as error:
+            self._findings.add("E-SRC-002", walk.show(path), reason=error.strerror or str(error))
+            return
         real = os.path.realpath(os.path.join(walk.root, path))
-        inside = real.startswith(os.path.realpath(walk.root) + "/") and os.path.exists(real)
+        inside = f"{real}/".startswith(f"{walk.root}/") and os.path.exists(real)
         if not inside and not self._options.record_links_out:
             self._findings.add("E-SRC-009", walk.show(path))
             return
-        told = not os.path.isabs(leads) or self._options.absolute_link_targets
+        told = self._options.absolute_link_targets or not _names_places(leads, path)
         self._findings.add("W-SRC-021", walk.show(path))
         self._plan.notes.append(
             Note(
@@ -420,16 +473,16 @@ class _Planner:
         )
 
     def _excluded(self, walk: _Walk, path: str, target: str, name: str) -> bool:
-        """Patterns with a slash are for the whole path, others for the name."""
         inner = f"{path}/{name}" if path else name
+        return self._excluded_by(inner, name, walk.show(inner), f"{target}/{encode_name(name)}")
+
+    def _excluded_by(self, path: str, name: str, shown: str, target: str) -> bool:
+        """Patterns with a slash are for the whole path, others for the name."""
         for pattern, matcher in self._patterns:
-            if matcher.match(inner if "/" in pattern else name):
-                self._findings.add("W-SRC-023", walk.show(inner), pattern=pattern)
+            if matcher.match(path if "/" in pattern else name):
+                self._findings.add("W-SRC-023", shown, pattern=pattern)
                 note = Note(
-                    kind="excluded",
-                    target=f"{target}/{encode_name(name)}",
-                    name_bytes=os.fsencode(name),
-                    value=pattern,
+                    kind="excluded", target=target, name_bytes=os.fsencode(name), value=pattern
                 )
                 self._plan.notes.append(note)
                 return True
@@ -453,7 +506,7 @@ class _Planner:
             goal = encode_name(name)
             shown = walk.show(f"{path}/{name}" if path else name)
             if goal != name and not self._options.encode_names:
-                self._findings.add("E-SRC-005", shown)
+                self._findings.add(_odd_name(name), shown)
             if fold(goal) in taken:
                 if not self._options.encode_names:
                     self._findings.add("E-SRC-004", shown, twin=taken[fold(goal)])
@@ -482,6 +535,23 @@ class _Walk:
 
     def show(self, path: str) -> str:
         return os.path.join(self.shown, path) if path else self.shown
+
+
+def _names_places(leads: str, path: str) -> bool:
+    """Whether a link's target tells of directories outside of the source: absolute, or
+    climbing out of it, even to come back.
+    """
+    depth = path.count("/")
+    for part in leads.split("/"):
+        depth += -1 if part == ".." else part not in ("", ".")
+        if depth < 0:
+            return True
+    return os.path.isabs(leads)
+
+
+def _odd_name(name: str) -> str:
+    """Why a name needs another spelling."""
+    return "E-SRC-014" if is_utf8(name) else "E-SRC-005"
 
 
 def _set_apart(name: str, taken: dict[str, str], names: list[str]) -> str:

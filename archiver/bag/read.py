@@ -37,10 +37,11 @@ __all__ = [
 
 MAX_LINE = 1024 * 1024
 """Characters in a line of a manifest or fetch.txt; Linux paths end at 4,096 bytes."""
-MAX_TAG_FILE_BYTES = 16 * 1024 * 1024
+MAX_TAG_FILE_BYTES = 1024 * 1024
 """Bytes of a bag-info.txt that are read."""
 _CHUNK_BYTES = 1024 * 1024
 _MAX_DECLARATION_BYTES = 4096
+_MARK_BYTES = 4
 
 Value = TypeVar("Value")
 
@@ -67,11 +68,11 @@ def strictly(parse: Callable[[Findings], Value]) -> Value:
 
 _DECLARATION = re.compile(
     rb"BagIt-Version: ([0-9]+)\.([0-9]+)(?:\r\n|\r|\n)"
-    rb"Tag-File-Character-Encoding: ([^\s:]+)(?:\r\n|\r|\n)?"
+    rb"Tag-File-Character-Encoding: (\S+)(?:\r\n|\r|\n)?"
 )
 _LENIENT = re.compile(
-    rb"\s*BagIt-Version\s*:\s*([0-9]{1,9})\.([0-9]{1,9})\s*"
-    rb"Tag-File-Character-Encoding\s*:\s*([^\s:]+)\s*"
+    rb"\s*BagIt-Version\s*:\s*([0-9]{1,9})\.([0-9]{1,9})[ \t]*[\r\n]\s*"
+    rb"Tag-File-Character-Encoding\s*:\s*(\S+)\s*"
 )
 
 
@@ -140,7 +141,9 @@ def _declaration_problem(data: bytes) -> str:
 
 # -- text ----------------------------------------------------------------------
 
-_NO_CHARSETS = frozenset({"unicode_escape", "raw_unicode_escape", "idna", "punycode", "undefined"})
+_NO_CHARSETS = frozenset(
+    {"unicode_escape", "raw_unicode_escape", "idna", "punycode", "undefined", "utf_7"}
+)
 
 
 def find_codec(encoding: str) -> codecs.CodecInfo | None:
@@ -188,6 +191,11 @@ class _Lines:
         rest = ""
         while True:
             data = self._stream.read(_CHUNK_BYTES)
+            while self._decoder is None and data and len(data) < _MARK_BYTES:
+                more = self._stream.read(_CHUNK_BYTES)  # a byte-order mark may be cut in two
+                if not more:
+                    break
+                data += more
             text = rest + self._decode(data)
             if not data:
                 break
@@ -216,7 +224,7 @@ class _Lines:
                 return
         if len(text) > MAX_LINE and max(map(len, text.split("\n"))) > MAX_LINE:
             self._findings.add(
-                "E-BAG-051", self._path, limit=MAX_TAG_FILE_BYTES, line_limit=MAX_LINE
+                "U-BAG-051", self._path, limit=MAX_TAG_FILE_BYTES, line_limit=MAX_LINE
             )
             text = "\n".join(line if len(line) <= MAX_LINE else "" for line in text.split("\n"))
         yield first, text
@@ -224,7 +232,7 @@ class _Lines:
     def _too_long(self) -> None:
         if not self._skipping:
             self._findings.add(
-                "E-BAG-051", self._path, limit=MAX_TAG_FILE_BYTES, line_limit=MAX_LINE
+                "U-BAG-051", self._path, limit=MAX_TAG_FILE_BYTES, line_limit=MAX_LINE
             )
         self._skipping = True
 
@@ -270,6 +278,10 @@ class _Lines:
             self._findings.add("E-BAG-044", self._path, encoding=self._encoding)
             data = data[len(mark) :]
             self._offset = len(mark)
+        if info.name == "utf-32" and not data.startswith(
+            (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+        ):
+            info = codecs.lookup("utf-32-be")  # Unicode D99: big-endian without a mark
         if info.name == "utf-16" and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
             info = codecs.lookup("utf-16-be")  # RFC 2781 §4.3: big-endian without a mark
         if info.incrementaldecoder is None:
@@ -431,7 +443,7 @@ def parse_bag_info(
         for number, line in enumerate(text.split("\n"), start=first):
             _info_line(number, line, elements, declaration, findings, path)
     if limited.more:
-        findings.add("E-BAG-051", path, limit=MAX_TAG_FILE_BYTES, line_limit=MAX_LINE)
+        findings.add("U-BAG-051", path, limit=MAX_TAG_FILE_BYTES, line_limit=MAX_LINE)
     info = BagInfo(tuple((label, " ".join(parts)) for label, parts in elements))
     _check_info(info, findings, path)
     return info
@@ -447,7 +459,7 @@ class _Limited:
 
     def read(self, size: int) -> bytes:
         data = self._stream.read(min(size, self._left + 1))
-        self.more = len(data) > self._left
+        self.more = self.more or len(data) > self._left
         data = data[: self._left]
         self._left -= len(data)
         return data

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii as quote
 
+from archiver.bag.names import is_utf8
 from archiver.bag.plan import Note, Plan, PlannedDirectory
 from archiver.policy import SidecarPolicy
 
@@ -28,7 +29,7 @@ def sidecar_lines(plan: Plan, holes: Holes, policy: SidecarPolicy) -> Iterator[s
     """The side-car's lines, each with its line break. ``holes`` by path in the bag."""
     yield json.dumps({"schema": SCHEMA}) + "\n"
     for directory in plan.directories:
-        if directory.mode:
+        if directory.mode >= 0:
             yield _directory_line(directory, policy)
         yield from _file_lines(directory, holes, policy)
     for note in plan.notes:
@@ -73,10 +74,10 @@ def _note_line(note: Note) -> str:
     record: dict[str, object] = {"path": note.target, "type": note.kind}
     if note.kind == "excluded":
         record["pattern"] = note.value
-    elif note.value is None:
-        record["target_withheld"] = "absolute"
-    else:
-        record["target"] = _text(note.value)
+    elif note.kind == "link" and note.value is None:
+        record["target_withheld"] = True
+    elif note.kind == "link":
+        record |= _text("target", note.value or "")
     if note.name_bytes != os.fsencode(note.target.rpartition("/")[2]):
         record["name_bytes"] = note.name_bytes.hex()
     return json.dumps(record) + "\n"
@@ -91,16 +92,20 @@ def _people(path: str, policy: SidecarPolicy) -> dict[str, object]:
     if policy.extended_attributes and hasattr(os, "listxattr"):
         try:
             names = os.listxattr(path, follow_symlinks=False)
-            values = {
-                _text(name): os.getxattr(path, name, follow_symlinks=False).hex() for name in names
-            }
+            values = [
+                _text("name", name)
+                | {"value": os.getxattr(path, name, follow_symlinks=False).hex()}
+                for name in names
+            ]
         except OSError:
-            values = {}
+            values = []
         if values:
             told["extended_attributes"] = values
     return told
 
 
-def _text(value: str) -> str:
-    r"""``value`` as JSON can hold it: bytes that are not UTF-8 become ``\\xNN``."""
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _text(key: str, value: str) -> dict[str, object]:
+    """``value`` under ``key``, or its bytes under ``key_bytes`` where it is not UTF-8."""
+    if is_utf8(value):
+        return {key: value}
+    return {f"{key}_bytes": os.fsencode(value).hex()}

@@ -80,9 +80,19 @@ class Staging:
 
     def _take_lock(self) -> bool:
         """Lock the directory; False where what was locked is no longer that directory."""
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self.path, 0o700)
-        self.lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        made = self._make()
+        try:
+            self.lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            if made:
+                os.rmdir(self.path)
+            raise
+        if not made and os.fstat(self.lock).st_uid != os.geteuid():
+            self._release()
+            raise DestinationError(
+                _("{path} belongs to somebody else").format(path=self.path),
+                hint=_("Have them remove it, or choose another destination."),
+            )
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -100,6 +110,14 @@ class Staging:
         os.close(self.lock)
         self.lock = -1
         return False
+
+    def _make(self) -> bool:
+        """Make the directory; False where it is there. A link in its place is refused."""
+        try:
+            os.mkdir(self.path, 0o700)
+        except FileExistsError:
+            return False
+        return True
 
     def sweep(self) -> None:
         """Remove what a killed run left, where no run is alive."""
@@ -187,9 +205,12 @@ class Staging:
         self._release() if worth else self.discard()
 
     def discard(self) -> None:
-        """Remove the staging directory and everything in it."""
+        """Remove the staging directory and everything in it, as far as that can be done:
+        what stood in the way first is what has to be told.
+        """
         if self.lock >= 0:
-            _remove(self.path)
+            with contextlib.suppress(OSError):
+                _remove(self.path)
         self._release()
 
     def _release(self) -> None:

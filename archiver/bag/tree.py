@@ -29,8 +29,11 @@ __all__ = ["MAX_DEPTH", "BagTree", "DirectoryTree", "Listing", "Reading", "kind_
 MAX_DEPTH = 1000
 """Directories below the base: deeper trees are attacks, and take quadratic time."""
 
+_MAX_LINKS = 40
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_LOOK = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW
+"""To look at what is there without opening it: a pipe's writer would wake up."""
 Advance = Callable[[int], None]
 
 
@@ -133,7 +136,7 @@ class DirectoryTree:
         """See :class:`BagTree`."""
         try:
             os.close(open_beneath(self._root, path, _DIRECTORY))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: no file can have this name
             return False
         return True
 
@@ -216,7 +219,7 @@ class DirectoryTree:
 
     def _stat_beneath(self, path: str) -> os.stat_result | None:
         try:
-            descriptor = open_beneath(self._root, path, _FILE)
+            descriptor = open_beneath(self._root, path, _LOOK)
         except OSError:
             return None
         try:
@@ -225,12 +228,27 @@ class DirectoryTree:
             os.close(descriptor)
 
     def _resolve(self, path: str) -> str | None:
-        """Where a link leads, relative to the bag, or None where that is outside."""
-        base = os.path.realpath(self._root_path)
-        reached = os.path.realpath(os.path.join(base, path))
-        if os.path.commonpath([base, reached]) != base or reached == base:
-            return None
-        return os.path.relpath(reached, base)
+        """Where a link leads, relative to the bag, or None where it leaves the bag, even
+        if it comes back: that would depend on the bag's name and place.
+        """
+        rest, reached, links = path.split("/"), list[str](), 0
+        while rest:
+            part = rest.pop(0)
+            if part == "..":
+                if not reached:
+                    return None
+                reached.pop()
+            elif part not in ("", "."):
+                try:
+                    target = os.readlink("/".join([*reached, part]), dir_fd=self._root)
+                except OSError:
+                    reached.append(part)
+                    continue
+                links += 1
+                if target.startswith("/") or links > _MAX_LINKS:
+                    return None
+                rest[:0] = target.split("/")
+        return "/".join(reached) or None
 
     def read(
         self,

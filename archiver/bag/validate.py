@@ -8,7 +8,7 @@ writes nothing, fetches nothing; seal, trust and time are judged elsewhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from archiver.bag.ledger import Ledger, LedgerManifest
 from archiver.bag.model import (
@@ -74,6 +74,10 @@ def check_bag(
     return _Check(tree, findings, fast=fast, progress=progress or Silent()).run()
 
 
+_Stray = tuple[str, str, int]
+"""A file that no manifest lists by this very name: directory, name, size."""
+
+
 class _Counted:
     """Listings as they pass, their files counted."""
 
@@ -102,12 +106,16 @@ class _Check:
         self._payload = Ledger()
         self._tags = Ledger()
         self._unfetched: set[str] = set()
-        self._strays: list[tuple[str, str, int]] = []
+        self._strays: list[_Stray] = []
+        self._tag_strays: list[_Stray] = []
+        self._closed: frozenset[str] = frozenset()
         self._files = 0
         self._bytes = 0
 
     def run(self) -> BagFacts:
         self._read_declaration()
+        if self._findings.has("U-BAG-006"):
+            return replace(NOTHING, declaration=self._declared)  # no tag file can be read
         self._name_manifests()
         info = self._read_info()
         self._load(self._payload, tag=False)
@@ -139,7 +147,6 @@ class _Check:
         self._declared = declared
         if find_codec(declared.encoding) is None:
             self._findings.add("U-BAG-006", DECLARATION_FILE, encoding=declared.encoding)
-            declared = Declaration(declared.version, "UTF-8")
         self._declaration = declared
 
     def _read_start(self, path: str) -> bytes | None:
@@ -148,7 +155,7 @@ class _Check:
             with self._tree.open(path) as stream:
                 return stream.read(65536)
         except OSError as error:
-            self._findings.add("U-BAG-201", path, reason=error.strerror or str(error))
+            self._findings.add("U-BAG-049", path, reason=error.strerror or str(error))
             return None
 
     def _name_manifests(self) -> None:
@@ -180,7 +187,7 @@ class _Check:
             with self._tree.open(file) as stream:
                 return parse_bag_info(stream, self._declaration, self._findings, file)
         except OSError as error:
-            self._findings.add("U-BAG-201", file, reason=error.strerror or str(error))
+            self._findings.add("U-BAG-049", file, reason=error.strerror or str(error))
             return BagInfo()
 
     def _load(self, ledger: Ledger, *, tag: bool) -> None:
@@ -193,7 +200,7 @@ class _Check:
                     ledger.load(column, blocks, self._findings, strict=self._declaration.is_1_0)
             except OSError as error:
                 reason = error.strerror or str(error)
-                self._findings.add("U-BAG-201", name.file, reason=reason)
+                self._findings.add("U-BAG-049", name.file, reason=reason)
         ledger.finish()
 
     def _read_fetch(self) -> None:
@@ -206,7 +213,7 @@ class _Check:
                     self._check_fetch_path(entry.path)
         except OSError as error:
             reason = error.strerror or str(error)
-            self._findings.add("U-BAG-201", "fetch.txt", reason=reason)
+            self._findings.add("U-BAG-049", "fetch.txt", reason=reason)
 
     def _check_fetch_path(self, path: str) -> None:
         row = self._payload.rows.get(path)
@@ -247,7 +254,9 @@ class _Check:
             self._findings.add("E-BAG-008", PAYLOAD_DIRECTORY)
         else:
             self._read_and_compare(self._payload, self._listed_payload())
-            self._match_strays()
+            for path in self._match_strays(self._payload, self._strays):
+                self._findings.add("E-BAG-101", path)
+        self._closed = self._not_looked_at()
         for path, row in self._payload.unseen():
             self._missing(path, row)
 
@@ -256,9 +265,9 @@ class _Check:
         for listing in self._tree.walk(self._findings, payload=True):
             self._files += len(listing.names)
             self._bytes += sum(listing.sizes)
-            yield from self._split(self._payload, listing, keep_strays=True)
+            yield from self._split(self._payload, listing, self._strays)
 
-    def _split(self, ledger: Ledger, listing: Listing, *, keep_strays: bool) -> Iterator[Listing]:
+    def _split(self, ledger: Ledger, listing: Listing, strays: list[_Stray]) -> Iterator[Listing]:
         """The part of a listing that the ledger has, marked as seen."""
         paths = listing.paths()
         rows = ledger.rows_of(paths)
@@ -273,8 +282,8 @@ class _Check:
                 ledger.seen[row] = 1
                 names.append(name)
                 sizes.append(size)
-            elif keep_strays:
-                self._strays.append((listing.path, name, size))
+            else:
+                strays.append((listing.path, name, size))
         if names:
             yield Listing(listing.path, names, sizes)
 
@@ -335,37 +344,49 @@ class _Check:
         else:
             self._findings.add("U-BAG-201", path, reason=reason)
 
-    def _match_strays(self) -> None:
+    def _match_strays(self, ledger: Ledger, strays: list[_Stray]) -> list[str]:
         """Find files under another spelling of their listed names: another Unicode
-        normalisation, or (before 1.0) percent-encoded line breaks.
+        normalisation, or (before 1.0) percent-encoded line breaks. What is left over.
         """
         wanted: dict[str, tuple[str, int, str]] = {}
-        for path, row in self._payload.unseen() if self._strays else ():
+        for path, row in ledger.unseen() if strays else ():
             wanted.setdefault(normalise(path), (path, row, "W-BAG-035"))
             if not self._declaration.is_1_0 and "%0" in path:
                 wanted.setdefault(normalise(decode_path(path)), (path, row, "W-BAG-034"))
-        for directory, name, size in self._strays:
-            path = f"{directory}/{name}"
+        left = []
+        for directory, name, size in strays:
+            path = f"{directory}/{name}" if directory else name
             found = wanted.get(normalise(path))
-            if found is None or self._payload.seen[found[1]]:
-                self._findings.add("E-BAG-101", path)
+            if found is None or ledger.seen[found[1]]:
+                left.append(path)
                 continue
             listed, row, code = found
-            self._payload.seen[row] = 1
+            ledger.seen[row] = 1
             version = self._declaration.version_text
             self._findings.add(code, path, listed=listed, version=version)
-            self._compare_respelt(Listing(directory, [name], [size]), row)
+            self._compare_respelt(ledger, Listing(directory, [name], [size]), row)
+        return left
 
-    def _compare_respelt(self, listing: Listing, row: int) -> None:
-        algorithms = self._payload.algorithms
-        if self._fast or not algorithms:
+    def _compare_respelt(self, ledger: Ledger, listing: Listing, row: int) -> None:
+        if self._fast or not ledger.algorithms:
             return
-        for reading in self._tree.read([listing], algorithms, self._progress.within):
-            self._compare(self._payload, reading, [row])
+        for reading in self._tree.read([listing], ledger.algorithms, self._progress.within):
+            self._compare(ledger, reading, [row])
+
+    def _not_looked_at(self) -> frozenset[str]:
+        """Directories that could not be listed: nothing is known of what lies below."""
+        codes = ("U-BAG-110", "U-BAG-111")
+        return frozenset(one.path for one in self._findings if one.code in codes)
+
+    def _was_not_looked_at(self, path: str) -> bool:
+        parts = path.split("/") if self._closed else ()
+        return any("/".join(parts[:end]) in self._closed for end in range(1, len(parts)))
 
     def _missing(self, path: str, row: int) -> None:
         if path in self._unfetched:
             self._findings.add("E-BAG-105", path)
+            return
+        if self._was_not_looked_at(path):
             return
         lists = ", ".join(m.file for m in self._payload.manifests if m.listed[row])
         if self._tree.has_directory(path):
@@ -377,6 +398,7 @@ class _Check:
 
     def _check_tag_files(self) -> None:
         self._read_and_compare(self._tags, self._listed_tag_files())
+        self._match_strays(self._tags, self._tag_strays)  # what is left over is allowed
         for path, row in self._tags.unseen():
             for manifest in self._tags.manifests:
                 if manifest.listed[row]:
@@ -384,7 +406,7 @@ class _Check:
 
     def _listed_tag_files(self) -> Iterator[Listing]:
         for listing in self._tree.walk(self._findings, payload=False):
-            yield from self._split(self._tags, listing, keep_strays=False)
+            yield from self._split(self._tags, listing, self._tag_strays)
 
     def _check_oxum(self, info: BagInfo) -> None:
         """Payload-Oxum, after everything else: it never hides which file is at fault."""
@@ -394,7 +416,7 @@ class _Check:
         oxum = Oxum.parse(text)
         if oxum is None:
             self._findings.add("E-BAG-041", self._declaration.info_file, value=text)
-        elif oxum != Oxum(self._bytes, self._files):
+        elif not self._closed and oxum != Oxum(self._bytes, self._files):
             self._findings.add(
                 "E-BAG-104",
                 self._declaration.info_file,

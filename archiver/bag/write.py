@@ -16,7 +16,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -39,7 +39,6 @@ from archiver.errors import (
     UsageError,
     storage_error,
 )
-from archiver.findings import Findings
 from archiver.i18n import _
 from archiver.policy import SidecarPolicy
 
@@ -53,6 +52,9 @@ _WRITE_BITS = 0o222
 _FILE_OVERHEAD_BYTES = 4096 // 2 + 400
 """Per file: half a block lost, a line in each manifest and in the side-car."""
 _COMPUTED_LABELS = frozenset({"payload-oxum", "bag-size", "bagging-date", "bagging-software-agent"})
+
+
+_ONCE = ("bag-group-identifier", "bag-count", "external-identifier")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,8 @@ class WrittenBag:
     resumed_files: int
     weaknesses: frozenset[str]
     """What the file system couldn't do: ``modes``, ``times``, ``rename`` (never replacing)."""
+    changed_directories: tuple[str, ...]
+    """Source directories that changed meanwhile: what was added there is not in the bag."""
 
 
 Seal = Callable[[str], None]
@@ -104,13 +108,12 @@ def write_bag(
     except DestinationError:
         writer.staging.sweep()
         raise
-    _check_space(plan, destination)
     return writer.run(seal)
 
 
 def check_info(elements: Iterable[tuple[str, str]]) -> BagInfo:
     """Elements that a person gave for bag-info.txt. Raises UsageError (§2.2.2)."""
-    checked = []
+    checked: list[tuple[str, str]] = []
     for label, value in elements:
         name = label.casefold()
         if name in _COMPUTED_LABELS or name.startswith("archiver-"):
@@ -122,37 +125,22 @@ def check_info(elements: Iterable[tuple[str, str]]) -> BagInfo:
                 _("{label!r} is no label for bag-info.txt").format(label=label),
                 hint=_("Write it as 'Label: value', for example 'Contact-Name: Archive'."),
             )
-        if any(c in value for c in "\r\n") or not _is_text(label + value):
+        if not _is_line(label + value):
             raise UsageError(_("the value of {label} must be one line of text").format(label=label))
+        if name in _ONCE and any(name == known.casefold() for known, _value in checked):
+            raise UsageError(_("{label} may be given only once").format(label=label))
         checked.append((label, value.strip()))
     return BagInfo(tuple(checked))
 
 
-def _is_text(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def _is_line(text: str) -> bool:
+    """Whether every reader takes ``text`` as one line: Python's know more line ends."""
+    odd = any("\ud800" <= character <= "\udfff" or character in "\0\ufeff" for character in text)
+    return not odd and len(text.splitlines()) <= 1
 
 
-def _check_space(plan: Plan, destination: str) -> None:
-    """Refuse early what can't fit. Raises StorageError."""
-    parent = os.path.dirname(os.path.abspath(destination))
-    free, free_files = free_space(parent)
-    needed = plan.allocated_bytes + plan.files * _FILE_OVERHEAD_BYTES
-    hint = _("Free some space or choose another destination; nothing was written.")
-    if needed > free:
-        raise StorageError(
-            _("the bag needs about {needed} bytes, but {path} has {free} free").format(
-                needed=needed, path=parent, free=free
-            ),
-            hint=hint,
-        )
-    entries = plan.files + len(plan.directories)
-    if free_files is not None and entries > free_files:
-        raise StorageError(
-            _("the bag needs {needed} files, but {path} has room for {free}").format(
-                needed=entries, path=parent, free=free_files
-            ),
-            hint=hint,
-        )
+class _NoRoomError(StorageError):
+    """What is to be copied can't fit; what was staged before may stay."""
 
 
 @dataclass(slots=True)
@@ -187,12 +175,12 @@ class _Writer:
         self._index: dict[str, int] = {}
 
     def _fingerprint(self) -> str:
-        """What makes two runs the same: algorithms and planned targets."""
-        state = hashlib.sha256()
+        """What makes two runs the same: algorithms, permissions, sources, targets."""
+        state = hashlib.sha256(b"read-only" if self._request.read_only else b"writable")
         for algorithm in self._request.algorithms:
             state.update(algorithm.name.encode() + b"\0")
         for directory in self._plan.directories:
-            state.update(os.fsencode(directory.target) + b"\0")
+            state.update(os.fsencode(f"{directory.root}\0{directory.target}\0"))
         return state.hexdigest()
 
     def run(self, seal: Seal | None) -> WrittenBag:
@@ -204,12 +192,14 @@ class _Writer:
                 self._check_names()
                 self._make_directories()
                 self._copy()
+                changed = tuple(self._changed_directories())
                 self._write_tag_files()
                 if seal is not None:
                     seal(staging.bag)
-                os.chmod(staging.bag, 0o777 & ~_umask())
+                if "modes" not in self._weaknesses:
+                    os.chmod(staging.bag, 0o777 & ~_umask())
                 staging.commit()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, _NoRoomError):
             staging.keep()
             raise
         except BaseException:
@@ -223,6 +213,7 @@ class _Writer:
             payload_files=self._plan.files,
             payload_bytes=self._plan.size_bytes,
             resumed_files=self._resumed,
+            changed_directories=changed,
             weaknesses=self._weaknesses | ({"rename"} if staging.said_fallback else set()),
         )
 
@@ -250,16 +241,49 @@ class _Writer:
         self._progress.expect(self._plan.size_bytes, self._plan.files)
         algorithms = self._request.algorithms
         keep_open = (self.staging.lock,)
+        if self.staging.resumes:
+            self._read_journal()
+            self.staging.clear(self._finished_names)
+        self._check_space()
         with Engine(workers=self._request.workers, keep_open=keep_open) as engine:
             if self.staging.resumes:
-                self._read_journal()
-                self.staging.clear(self._finished_names)
                 for answer in engine.run(self._taken_over(), algorithms, self._progress.within):
                     self._take_over(answer)
             for answer in engine.run(self._batches(), algorithms, self._progress.within):
                 self._take(answer)
         if self._copied + self._resumed != self._plan.files:
             raise StorageError(_("not every file was copied; this should not happen"))
+
+    def _check_space(self) -> None:
+        """Refuse early what can't fit beside what is staged already."""
+        free, free_files = free_space(self.staging.path)
+        staged_files = sum(self._done)
+        staged_bytes = sum(
+            size
+            for directory, row in self._rows()
+            for first, last in self._runs(directory, row, finished=True)
+            for size in directory.sizes[first:last]
+        )
+        hint = _("Free some space or choose another destination.")
+        needed = max(0, self._plan.allocated_bytes - staged_bytes)
+        needed += (self._plan.files - staged_files) * _FILE_OVERHEAD_BYTES
+        if needed > free:
+            raise _NoRoomError(
+                _("the bag needs about {needed} bytes, but {path} has {free} free").format(
+                    needed=needed, path=os.path.dirname(self.staging.destination), free=free
+                ),
+                hint=hint,
+            )
+        entries = self._plan.files - staged_files
+        if free_files is not None and entries > free_files:
+            raise _NoRoomError(
+                _("the bag needs {needed} files, but {path} has room for {free}").format(
+                    needed=entries,
+                    path=os.path.dirname(self.staging.destination),
+                    free=free_files,
+                ),
+                hint=hint,
+            )
 
     def _rows(self) -> Iterator[tuple[PlannedDirectory, int]]:
         """Each directory with the row of its first file."""
@@ -315,16 +339,32 @@ class _Writer:
             place = f"{directory.target}/{directory.target_name(token.start + index)}"
             raise storage_error(OSError(error.errno, error.reason), place)
         if error.kind == "changed":
-            findings = Findings()
-            findings.add("E-SRC-011", source)
             raise SourceError(
                 _("{path} changed while it was read").format(path=source),
                 hint=_("Wait until nothing writes to it any more, then run the command again."),
+            )
+        if error.kind == "worker":
+            raise StorageError(
+                _("a process that copied files was ended from outside, at {path}").format(
+                    path=source
+                ),
+                hint=_("There may be too little memory. Run the command again."),
             )
         raise SourceError(
             _("{path} can't be read: {reason}").format(path=source, reason=error.reason),
             hint=_("Make it readable or leave it out with --exclude, then run the command again."),
         )
+
+    def _changed_directories(self) -> Iterator[str]:
+        """Source directories whose time is not the one that was planned."""
+        for directory in self._plan.directories:
+            path = os.path.join(directory.root, directory.path)
+            try:
+                same = directory.mode < 0 or os.stat(path).st_mtime_ns == directory.mtime_ns
+            except OSError:
+                same = False
+            if not same:
+                yield path
 
     # -- resumption
 
@@ -416,7 +456,8 @@ class _Writer:
             if position in answer.errors or found != known:  # not what was synced
                 path = f"{directory.target}/{directory.target_name(index)}"
                 self._holes.pop(path, None)
-                os.unlink(os.path.join(self.staging.bag, path))
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self.staging.bag, path))
                 self._again.append(self._copy_batch(directory, index, index + 1, row - index))
                 continue
             self._resumed += 1
@@ -456,7 +497,7 @@ class _Writer:
                 view = memoryview(portion)
                 while view:
                     view = view[file.write(view) :]
-            if self._request.read_only:
+            if self._request.read_only and "modes" not in self._weaknesses:
                 os.chmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~_WRITE_BITS)
         return path, {name: hasher.hexdigest() for name, hasher in hashers.items()}
 
@@ -546,7 +587,9 @@ def _folded(label: str, value: str) -> Iterator[str]:
     line = f"{label}:"
     for number, word in enumerate(value.split(" ")):
         room = len(line) + 1 + len(word) <= _LINE
-        if number and not room and word and not line.endswith(" ") and line.strip():
+        # Beside white space of the value itself a fold would take it away.
+        plain = word and not word[0].isspace() and not line[-1].isspace()
+        if number and plain and not room:
             yield line + "\n"
             line = f" {word}"
         else:

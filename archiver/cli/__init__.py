@@ -11,8 +11,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from archiver.i18n import LANGUAGES, _, language_from_environment, use_language
+
+if TYPE_CHECKING:
+    from archiver.cli.output import Output
 
 __all__ = ["main"]
 
@@ -29,53 +33,67 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(os, "O_NOFOLLOW"):
         print(f"error: {_('this system lacks what keeps archives safe (POSIX)')}", file=sys.stderr)
         return EXIT_FAILED
+    if sys.getfilesystemencoding() != "utf-8":
+        print(f"error: {_('file names are not read as UTF-8 here')}", file=sys.stderr)
+        print(f"hint: {_('Set LC_ALL=C.UTF-8 and run the command again.')}", file=sys.stderr)
+        return EXIT_FAILED
     signal.signal(signal.SIGTERM, _interrupt)
     return _run(given, debug="--debug" in flags, color=_wants_color(flags))
 
 
 def _run(arguments: list[str], *, debug: bool, color: bool) -> int:
+    try:
+        from archiver.cli.output import Output, settings
+
+        settings.color = color
+        output = Output()
+        try:
+            return _command(arguments)
+        except Exception as error:
+            if debug:
+                raise
+            return _told(error, output)
+    except KeyboardInterrupt:
+        print(f"error: {_('interrupted')}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _command(arguments: list[str]) -> int:
     import typer
 
     from archiver.cli.app import build_app
-    from archiver.cli.output import Output, settings
-    from archiver.errors import ArchiverError
 
-    settings.color = color
-    output = Output()
     try:
         result = build_app()(arguments, prog_name="archiver", standalone_mode=False)
-        return result if isinstance(result, int) else EXIT_OK
-    except ArchiverError as error:
-        if debug:
-            raise
-        output.error(error.message, error.hint)
-        return error.exit_code
     except typer.Exit as error:
         return error.exit_code
-    except typer.TyperException as error:
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def _told(error: Exception, output: Output) -> int:
+    """Say what went wrong; the exit code."""
+    import typer
+
+    from archiver.errors import ArchiverError
+
+    if isinstance(error, ArchiverError):
+        output.error(error.message, error.hint)
+        return error.exit_code
+    if isinstance(error, typer.TyperException):
         return _usage(error, output)
-    except (KeyboardInterrupt, typer.Abort):
-        output.error(_("interrupted"), "")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         # Whoever read us has gone (archiver … | head): nothing more to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    except Exception as error:
-        if debug:
-            raise
-        hint = _(
-            "This should not happen. Run the command again with --debug and report what it says."
-        )
-        output.error(f"{type(error).__name__}: {error}", hint)
-        return EXIT_FAILED
+    hint = _("This should not happen. Run the command again with --debug and report what it says.")
+    output.error(f"{type(error).__name__}: {error}", hint)
+    return EXIT_FAILED
 
 
-def _usage(error: Exception, output: object) -> int:
+def _usage(error: Exception, output: Output) -> int:
     """A wrong option or argument, told in two lines like everything else."""
-    from archiver.cli.output import Output
-
-    assert isinstance(output, Output)
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":

@@ -298,6 +298,10 @@ def _group_info(info: Any, group: str, number: int, count: int) -> Any:
     """bag-info.txt of one bag of a group (RFC 8493 §2.2.2)."""
     if count == 1:
         return info
+    if info.first("Bag-Count") is not None:
+        raise UsageError(
+            _("{label} is computed by the program and can't be given").format(label="Bag-Count")
+        )
     elements = [("Bag-Count", f"{number} of {count}")]
     if info.first("Bag-Group-Identifier") is None:
         elements.insert(0, ("Bag-Group-Identifier", group))
@@ -323,6 +327,9 @@ def _told_of_creation(made: Any, plan: Any, bag: str, output: Output, *, as_json
     for weakness in sorted(made.weaknesses):
         if weakness in WEAKNESSES:
             output.warning(_(WEAKNESSES[weakness]))
+    for directory in made.changed_directories[:_WARNINGS_SHOWN]:
+        text = _("{path} changed meanwhile: what was added there is not in the bag")
+        output.warning(text.format(path=directory))
     if made.resumed_files:
         output.say(
             _("went on from an interrupted run: {count} files were already there").format(
@@ -339,6 +346,7 @@ def _told_of_creation(made: Any, plan: Any, bag: str, output: Output, *, as_json
                 "signed": False,
                 "resumed_files": made.resumed_files,
                 "weaknesses": sorted(made.weaknesses),
+                "changed_directories": list(made.changed_directories),
                 "warnings": [_finding_json(finding) for finding in plan.findings],
             }
         )

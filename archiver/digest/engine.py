@@ -136,6 +136,7 @@ class Engine:
         width = sum(algorithm.size_bytes for algorithm in algorithms)
         head, rest = self._head(iter(batches))
         if rest is None or self._count == 0 or not hasattr(os, "posix_spawn"):
+            self._inline.close()
             self._inline = Worker(advance)
             for batch in chain(head, rest or ()):
                 yield _answer(batch, self._inline.run(_request(batch, names, split=False)))

@@ -52,6 +52,8 @@ BUFFER_BYTES = 256 * 1024
 """Read at a time: fits the second-level cache, so each algorithm reads it hot."""
 SPLIT_BUFFER_BYTES = 1024 * 1024
 SPLIT_BUFFERS = 4
+MAX_ROOTS = 16
+"""Source and target roots that are kept open."""
 LARGE_BYTES = 32 * 1024 * 1024
 """From here on a file reports progress and may use a thread per algorithm."""
 PROGRESS_BYTES = 64 * 1024 * 1024
@@ -124,10 +126,19 @@ class _Directories:
 
     def _open(self, root: str, path: str) -> int:
         if root not in self._roots:
+            self._forget()
             self._roots[root] = os.open(root, os.O_RDONLY | _DIRECTORY)
         if path:
             return open_beneath(self._roots[root], path, os.O_RDONLY | _DIRECTORY | _NOFOLLOW)
         return os.dup(self._roots[root])
+
+    def _forget(self) -> None:
+        """Let the root that was opened first go where there are many."""
+        if len(self._roots) >= MAX_ROOTS:
+            oldest = next(iter(self._roots))
+            os.close(self._roots.pop(oldest))
+            if oldest in self._last:
+                os.close(self._last.pop(oldest)[1])
 
     def close(self) -> None:
         for _, descriptor in self._last.values():
@@ -439,9 +450,15 @@ def _data_ranges(holes: list[tuple[int, int]], size: int) -> Iterator[tuple[int,
 
 def _keep_attributes(out: int, found: os.stat_result, clear_mode: int) -> None:
     """Times and permission bits; a file system that has none of them is no error."""
+    mode = stat.S_IMODE(found.st_mode) & 0o777 & ~clear_mode
+    times = (found.st_atime_ns, found.st_mtime_ns)
+    _kept_if_possible(os.utime, out, ns=times)
+    _kept_if_possible(os.fchmod, out, mode)
+
+
+def _kept_if_possible(keep: Callable[..., None], *arguments: Any, **more: Any) -> None:
     try:
-        os.fchmod(out, stat.S_IMODE(found.st_mode) & 0o777 & ~clear_mode)
-        os.utime(out, ns=(found.st_atime_ns, found.st_mtime_ns))
+        keep(*arguments, **more)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise _TargetError(error) from error

@@ -264,8 +264,9 @@ _BAG = (
         "RFC 8493 §2.2",
         N_("the last line does not end with a line break"),
     ),
+    _entry("U-BAG-049", "structure", "RFC 8493 §2", N_("UNREADABLE: {reason}")),
     _entry(
-        "E-BAG-051",
+        "U-BAG-051",
         "structure",
         "RFC 8493 §2.2.2",
         N_("the file has more than {limit} bytes or lines longer than {line_limit}"),
@@ -502,6 +503,12 @@ _SOURCE = (
         "source",
         "docs/creating.md",
         N_("the directory is nested too deep, or its path too long, to be copied"),
+    ),
+    _entry(
+        "E-SRC-014",
+        "source",
+        "RFC 8493 §5.1.1",
+        N_("the name would lead out of the bag on systems where the backslash separates"),
     ),
     _entry(
         "W-SRC-020",
