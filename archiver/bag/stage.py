@@ -136,17 +136,8 @@ class Staging:
         """What the journal proves, in the order it was written: later entries win."""
         for record in self._records():
             try:
-                yield Finished(
-                    target=record["target"],
-                    names=record["names"],
-                    planned=[tuple(one) for one in record["planned"]],
-                    digests=bytes.fromhex(record["digests"]),
-                    holes={
-                        name: [(start, length) for start, length in holes]
-                        for name, holes in record["holes"].items()
-                    },
-                )
-            except (KeyError, TypeError, ValueError):
+                yield _finished(record)
+            except (KeyError, TypeError, ValueError, AttributeError):
                 continue  # torn by a crash: what it spoke of is copied again
 
     def _records(self) -> Iterator[dict[str, Any]]:
@@ -226,6 +217,25 @@ class Staging:
             for name in files:
                 if name not in kept:
                     os.unlink(os.path.join(directory, name))
+
+
+def _finished(record: dict[str, Any]) -> Finished:
+    """A journal entry. Raises KeyError, TypeError, ValueError, AttributeError where it
+    is none.
+    """
+    target, names, planned = record["target"], record["names"], record["planned"]
+    if not all(isinstance(text, str) for text in (target, *names)) or len(names) != len(planned):
+        raise ValueError
+    return Finished(
+        target=target,
+        names=names,
+        planned=[tuple(one) for one in planned],
+        digests=bytes.fromhex(record["digests"]),
+        holes={
+            name: [(start, length) for start, length in holes]
+            for name, holes in record["holes"].items()
+        },
+    )
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -74,6 +74,8 @@ def check_bag(
     return _Check(tree, findings, fast=fast, progress=progress or Silent()).run()
 
 
+_SURE = ("E-BAG-011", "E-BAG-106", "E-BAG-107", "E-BAG-109", "E-BAG-200")
+"""What is wrong in whatever encoding the tag files are."""
 _Stray = tuple[str, str, int]
 """A file that no manifest lists by this very name: directory, name, size."""
 
@@ -101,6 +103,7 @@ class _Check:
         self._progress = progress
         self._base = tree.base_files()
         self._declared: Declaration | None = None
+        self._guessed = False
         self._declaration = Declaration((1, 0), "UTF-8")
         self._manifests: list[ManifestName] = []
         self._payload = Ledger()
@@ -114,8 +117,20 @@ class _Check:
 
     def run(self) -> BagFacts:
         self._read_declaration()
-        if self._findings.has("U-BAG-006"):
-            return replace(NOTHING, declaration=self._declared)  # no tag file can be read
+        return self._run_guessing() if self._guessed else self._run()
+
+    def _run_guessing(self) -> BagFacts:
+        """A bag in an encoding that is not known here: its tag files are read as Latin-1,
+        and of what is found only what no reading could change is told.
+        """
+        told, self._findings = self._findings, Findings()
+        self._run()
+        for one in self._findings:
+            if one.code in _SURE and one.path.isascii():
+                told.add(one.code, one.path, **dict(one.details))
+        return replace(NOTHING, declaration=self._declared)
+
+    def _run(self) -> BagFacts:
         self._name_manifests()
         info = self._read_info()
         self._load(self._payload, tag=False)
@@ -147,6 +162,8 @@ class _Check:
         self._declared = declared
         if find_codec(declared.encoding) is None:
             self._findings.add("U-BAG-006", DECLARATION_FILE, encoding=declared.encoding)
+            declared = Declaration(declared.version, "latin-1")
+            self._guessed = True
         self._declaration = declared
 
     def _read_start(self, path: str) -> bytes | None:

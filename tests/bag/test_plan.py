@@ -93,9 +93,6 @@ def test_two_sources_that_differ_in_case(source: Path, bag: Path, tmp_path: Path
     assert codes(plan_bag(sources, str(bag), PlanOptions())) == {"E-SRC-004"}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="plan.py:_top_name refuses twins among sources even with encode_names"
-)
 def test_twins_among_sources_are_kept_apart(source: Path, bag: Path, tmp_path: Path) -> None:
     write_tree(tmp_path / "other", {"A.txt": b"other"})
     make([source / "a.txt", tmp_path / "other/A.txt"], bag, encode_names=True)
@@ -119,12 +116,9 @@ def test_a_source_that_is_a_link(source: Path, bag: Path, tmp_path: Path) -> Non
     (tmp_path / "link").symlink_to(source)
     assert codes(plan(tmp_path / "link", bag)) == {"E-SRC-010"}
     slash = plan_bag([f"{tmp_path}/link/"], str(bag), PlanOptions())
-    assert codes(slash) == {"E-SRC-002"}
+    assert codes(slash) == set()  # with the slash it names the directory itself
 
 
-@pytest.mark.xfail(
-    strict=True, reason="plan.py: abspath() is lexical, so link/.. names another directory"
-)
 def test_dots_behind_a_link_mean_what_the_kernel_says(
     source: Path, bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,9 +190,7 @@ def test_a_path_nested_too_deep(source: Path, bag: Path, request: pytest.Fixture
         at = inner
     os.close(at)
     planned = plan(source, bag)
-    assert codes(planned) == {"E-SRC-002"}
-    (one,) = planned.findings
-    assert dict(one.details) == {"reason": "nested too deep"}
+    assert codes(planned) == {"E-SRC-013"}
 
 
 @pytest.mark.xfail(
@@ -293,22 +285,20 @@ def test_links_that_lead_nowhere_inside(
     assert codes(plan(source, bag)) == {"E-SRC-009"}
     make(source, bag, record_links_out=True)
     found = record(bag, "data/loop")
-    assert found.get("target") == (None if target[0] == "/" else target)
-    assert found.get("target_withheld") == ("absolute" if target[0] == "/" else None)
+    tells_of_places = target.startswith(("/", "../"))
+    assert found.get("target") == (None if tells_of_places else target)
+    assert found.get("target_withheld") == (True if tells_of_places else None)
     assert not (bag / "data/loop").is_symlink()
 
 
 def test_absolute_targets_only_where_asked(source: Path, bag: Path, tmp_path: Path) -> None:
     (source / "link").symlink_to(source / "a.txt")
     make(source, bag)
-    assert record(bag, "data/link")["target_withheld"] == "absolute"
+    assert record(bag, "data/link")["target_withheld"] is True
     make(source, tmp_path / "told", absolute_link_targets=True)
     assert record(tmp_path / "told", "data/link")["target"] == str(source / "a.txt")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="plan.py:_plan_link records ../../home/NAME/source/a.txt: an absolute path"
-)
 def test_a_target_that_climbs_out_and_comes_back_is_withheld(source: Path, bag: Path) -> None:
     up = "../" * (len(source.parts) - 1)
     (source / "link").symlink_to(up + str(source / "a.txt")[1:])
@@ -316,7 +306,6 @@ def test_a_target_that_climbs_out_and_comes_back_is_withheld(source: Path, bag: 
     assert str(source)[1:] not in (bag / "metadata/filesystem.jsonl").read_text()
 
 
-@pytest.mark.xfail(strict=True, reason="plan.py:_plan_link says that '.' leads out of the source")
 def test_a_link_to_the_source_itself_stays_inside(source: Path, bag: Path) -> None:
     (source / "here").symlink_to(".")
     assert codes(plan(source, bag)) == {"W-SRC-021"}
@@ -347,13 +336,11 @@ def test_what_is_excluded_is_not_judged(source: Path, bag: Path) -> None:
     assert bytes.fromhex(found["name_bytes"]) == b"\xff.fifo"
 
 
-@pytest.mark.xfail(strict=True, reason="plan.py:run_list ignores exclude without a word")
 def test_exclusions_hold_for_listed_files_too(source: Path, bag: Path) -> None:
     make(FileList(str(source), ("a.txt", "sub/b.txt")), bag, exclude=("a.*",))
     assert payload(bag) == {b"sub/b.txt": b"bb"}
 
 
-@pytest.mark.xfail(strict=True, reason="plan.py:run ignores exclude for sources that are files")
 def test_exclusions_hold_for_named_files_too(source: Path, bag: Path) -> None:
     make([source / "a.txt", source / "sub"], bag, exclude=("a.*",))
     assert payload(bag) == {b"sub/b.txt": b"bb"}
@@ -422,9 +409,6 @@ def test_a_single_odd_file(source: Path, bag: Path) -> None:
     assert original_names(bag) == {b"caf\xe9"}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="plan.py:_tree forgets the original name of one of several directories"
-)
 def test_an_odd_directory_among_several_sources(source: Path, bag: Path, tmp_path: Path) -> None:
     directory = tmp_path / os.fsdecode(b"dir\xfe")
     write_tree(directory, {"x": b"x"})
@@ -456,9 +440,6 @@ def test_empty_directories_are_recorded(source: Path, bag: Path) -> None:
 
 
 @AS_ROOT
-@pytest.mark.xfail(
-    strict=True, reason="sidecar.py: 'if directory.mode' drops directories of mode 0"
-)
 def test_an_empty_directory_without_any_permission(source: Path, bag: Path) -> None:
     (source / "empty").mkdir()
     (source / "empty").chmod(0)
@@ -466,7 +447,6 @@ def test_an_empty_directory_without_any_permission(source: Path, bag: Path) -> N
     assert record(bag, "data/empty")["empty"] is True
 
 
-@pytest.mark.xfail(strict=True, reason="plan.py: array('q') overflows on times after the year 2262")
 def test_a_time_in_the_far_future(source: Path, bag: Path) -> None:
     future = 10**19
     os.utime(source / "a.txt", ns=(future, future))
@@ -524,16 +504,12 @@ def test_a_listed_directory_without_utf8_is_refused(source: Path, bag: Path) -> 
     assert listed(source, bag, os.fsdecode(b"d\xe9/x")) == {"E-SRC-005"}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="plan.py:_listed keeps no original name of directories: not lossless"
-)
 def test_a_listed_directory_without_utf8_can_be_had_back(source: Path, bag: Path) -> None:
     write_tree(source / os.fsdecode(b"d\xe9"), {"x": b""})
     make(FileList(str(source), (os.fsdecode(b"d\xe9/x"),)), bag, encode_names=True)
     assert original_names(bag) == {b"d\xe9/x"}
 
 
-@pytest.mark.xfail(strict=True, reason="plan.py:run_list doesn't see twins among directories")
 @pytest.mark.parametrize("paths", [("d/x", "D/y"), ("é/x", "e\u0301/x"), ("d", "D/y")])
 def test_twins_among_listed_directories(source: Path, bag: Path, paths: tuple[str, ...]) -> None:
     write_tree(source, dict.fromkeys(paths, b""))
@@ -545,7 +521,6 @@ def test_many_sources(tmp_path: Path, bag: Path) -> None:
     assert make(sources, bag).payload_files == 30
 
 
-@pytest.mark.xfail(strict=True, reason="worker.py:_Directories keeps every root open")
 def test_more_sources_than_descriptors(tmp_path: Path, bag: Path) -> None:
     import resource
 
