@@ -453,10 +453,10 @@ class _Planner:
     def _plan_link(self, walk: _Walk, path: str, target: str, name: str) -> None:
         try:
             leads = os.readlink(path, dir_fd=walk.descriptor)
+            real = os.path.realpath(os.path.join(walk.root, path))
         except OSError as error:
             self._findings.add("E-SRC-002", walk.show(path), reason=error.strerror or str(error))
             return
-        real = os.path.realpath(os.path.join(walk.root, path))
         inside = f"{real}/".startswith(f"{walk.root}/") and os.path.exists(real)
         if not inside and not self._options.record_links_out:
             self._findings.add("E-SRC-009", walk.show(path))
@@ -490,7 +490,7 @@ class _Planner:
 
     def _stored_names(self, walk: _Walk, path: str, names: list[str]) -> list[str]:
         """The names in the bag; those that can't be kept are findings, or encoded."""
-        plain = all(name.isascii() for name in names)
+        plain = all(name.isascii() and "\\" not in name for name in names)
         if plain and len({name.lower() for name in names}) == len(names):
             stored = names
         else:

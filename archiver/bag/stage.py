@@ -199,9 +199,12 @@ class Staging:
         """Remove the staging directory and everything in it, as far as that can be done:
         what stood in the way first is what has to be told.
         """
-        if self.lock >= 0:
-            with contextlib.suppress(OSError):
+        for _attempt in range(2 if self.lock >= 0 else 0):
+            try:
                 _remove(self.path)
+                break
+            except OSError:
+                continue  # a passing fault should leave nothing behind
         self._release()
 
     def _release(self) -> None:

@@ -238,13 +238,13 @@ class _Writer:
                 os.makedirs(f"{bag}/{directory.target}", exist_ok=True)
 
     def _copy(self) -> None:
-        self._progress.expect(self._plan.size_bytes, self._plan.files)
         algorithms = self._request.algorithms
         keep_open = (self.staging.lock,)
         if self.staging.resumes:
             self._read_journal()
             self.staging.clear(self._finished_names)
         self._check_space()
+        self._progress.expect(self._plan.size_bytes, self._plan.files)
         with Engine(workers=self._request.workers, keep_open=keep_open) as engine:
             if self.staging.resumes:
                 for answer in engine.run(self._taken_over(), algorithms, self._progress.within):

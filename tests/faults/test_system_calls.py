@@ -21,7 +21,6 @@ from tests.bag.making import (
     write_tree,
 )
 from tests.faults.checks import Scene, can_trace
-from tests.faults.conftest import FULL
 
 pytestmark = pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
 
@@ -117,41 +116,14 @@ def hit(scene: Scene, call: str, error: str, full: bool, *, creating: bool) -> N
             scene.run_again(bag, what, "0", "0")
 
 
-def params(calls: list[str], known: dict[str, str]) -> list[object]:
-    """The calls as parameters; those with a known bug are expected to fail."""
-    return [
-        pytest.param(call, marks=pytest.mark.xfail(strict=True, reason=known[call]))
-        if call in known
-        else call
-        for call in calls
-    ]
-
-
-DISCARD = "stage.py:discard: an error in cleaning up is raised as it is, hides the first"
-
-
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
-@pytest.mark.parametrize("call", params(WRITING, {"unlinkat": DISCARD, "rmdir": DISCARD}))
+@pytest.mark.parametrize("call", WRITING)
 def test_an_error_at_each_writing_call(scene: Scene, call: str, error: str, full: bool) -> None:
     hit(scene, call, error, full, creating=call == "openat")
     assert scene.problems == []
 
 
-UNWRAPPED = {
-    "getdents64": DISCARD,
-    "statfs": "write.py:_check_space: an OSError that nobody wraps",
-    "readlink": "plan.py:_plan_link: an OSError that nobody wraps",
-}
-
-
-if FULL:  # calls that the short form doesn't hit
-    UNWRAPPED |= {
-        "newfstatat": "plan.py:run: os.path.isdir() takes EIO for 'no directory': another layout",
-        "openat": "stage.py:_take_lock: staging is left where it can't be opened",
-    }
-
-
-@pytest.mark.parametrize("call", params(READING, UNWRAPPED))
+@pytest.mark.parametrize("call", READING)
 def test_an_error_at_each_reading_call(scene: Scene, call: str, full: bool) -> None:
     hit(scene, call, "EIO", full, creating=False)
     assert scene.problems == []
