@@ -53,13 +53,17 @@ def use_language(language: str) -> None:
 def language_from_environment() -> str:
     """The first language that the locale variables name and we speak.
 
-    The order is gettext's: LANGUAGE (a list), LC_ALL, LC_MESSAGES, LANG.
+    As gettext has it: the first of LC_ALL, LC_MESSAGES and LANG that is set is the
+    locale; LANGUAGE, a list, goes before it unless the locale is C.
     """
-    for variable in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
-        for wanted in os.environ.get(variable, "").split(":"):
-            code = wanted.split("_")[0].split(".")[0].lower()
-            if code in LANGUAGES:
-                return code
+    variables = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    locale = next(filter(None, variables), "C")
+    if locale.split(".")[0] in ("C", "POSIX"):
+        return LANGUAGES[0]
+    for wanted in (*os.environ.get("LANGUAGE", "").split(":"), locale):
+        code = wanted.split("_")[0].split(".")[0].lower()
+        if code in LANGUAGES:
+            return code
     return LANGUAGES[0]
 
 

@@ -20,6 +20,8 @@ __all__ = ["Opinion", "ask_reference"]
 
 _UNSAFE = ("E-BAG-011", "E-BAG-022", "E-BAG-106", "E-BAG-107", "E-BAG-109", "U-BAG-111")
 _MAX_REASON = 2000
+_LIMIT_SECONDS = 24 * 3600
+"""A bag of many terabytes takes a night; what takes longer hangs."""
 _PROGRAM = """
 import json, logging, os, sys
 sys.stdout, answer = sys.stderr, sys.stdout
@@ -49,12 +51,16 @@ def ask_reference(path: str, findings: Findings) -> Opinion:
     if findings.has(*_UNSAFE):
         return Opinion(None, _("the bag holds what is not safe to show it"))
     processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", _PROGRAM, os.path.abspath(path), str(processes)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", _PROGRAM, os.path.abspath(path), str(processes)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_LIMIT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return Opinion(None, _("it took too long"))
     try:
         found = json.loads(done.stdout)
         return Opinion(bool(found["valid"]), str(found["reason"])[:_MAX_REASON])

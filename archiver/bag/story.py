@@ -22,6 +22,7 @@ from archiver.i18n import _
 __all__ = ["SidecarSummary", "Story", "tell_story"]
 
 MAX_FILES_SHOWN = 1000
+_KINDS = ("file", "directory", "link", "excluded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +112,14 @@ def _summary(tree: BagTree) -> SidecarSummary | None:
         if next(records, {}).get("schema") != SCHEMA:
             return None
         for record in records:
-            kinds[str(record.get("type"))] += 1
+            kind = record.get("type")
+            kinds[str(kind) if kind in _KINDS else "other"] += 1
             renamed += "name_bytes" in record
             empty += record.get("empty") is True
             if record.get("type") == "file":
                 time = int(record["mtime_ns"])  # type: ignore[call-overload]
                 times = [min(times[0], time), max(times[1], time)] if times else [time, time]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return SidecarSummary(
         kinds=dict(kinds),

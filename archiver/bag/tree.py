@@ -119,7 +119,8 @@ class DirectoryTree:
         self._root_path = os.path.abspath(path)
         self.name = os.path.basename(self._root_path)
         self._root = _open_directory(self._root_path)
-        self._engine = Engine(workers=workers)
+        # Workers get this very directory, not its path, which may be swapped meanwhile.
+        self._engine = Engine(workers=workers, keep_open=(self._root,))
         self._links: dict[str, str] = {}
 
     def close(self) -> None:
@@ -281,7 +282,7 @@ class DirectoryTree:
             yield self._batch(directory, [target], size, Listing(listing.path, [name], [size]))
 
     def _batch(self, path: str, names: list[str], size: int, token: Listing) -> Batch:
-        request = (HASH, self._root_path, path, names)
+        request = (HASH, self._root, path, names)
         return Batch(request=request, files=len(names), size_bytes=size, token=token)
 
 

@@ -74,6 +74,8 @@ def check_bag(
     return _Check(tree, findings, fast=fast, progress=progress or Silent()).run()
 
 
+MAX_MANIFESTS = 64
+"""Manifests that are read; there are a dozen algorithms."""
 _SURE = ("E-BAG-011", "E-BAG-106", "E-BAG-107", "E-BAG-109", "E-BAG-200")
 """What is wrong in whatever encoding the tag files are."""
 _Stray = tuple[str, str, int]
@@ -182,6 +184,9 @@ class _Check:
                 if ManifestName.looks_like_one(file):
                     self._findings.add("E-BAG-009", file)
                 continue
+            if len(self._manifests) == MAX_MANIFESTS:
+                self._findings.add("U-BAG-053", file, limit=MAX_MANIFESTS)
+                break
             self._manifests.append(name)
             if name.algorithm is None:
                 self._findings.add("U-BAG-010", file, algorithm=name.algorithm_name)

@@ -27,9 +27,9 @@ _FLAGS = ("--debug", "--no-color")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Nothing is raised unless ``--debug`` is given."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _prepare_streams()
     given, flags, language = _hoist(given)
     use_language(language or language_from_environment())
-    _prepare_streams()
     if not hasattr(os, "O_NOFOLLOW"):
         print(f"error: {_('this system lacks what keeps archives safe (POSIX)')}", file=sys.stderr)
         return EXIT_FAILED
@@ -69,6 +69,8 @@ def _command(arguments: list[str]) -> int:
         return error.exit_code
     except typer.Abort as error:
         raise KeyboardInterrupt from error
+    except SystemExit as error:  # typer's answer to a reader that has gone
+        raise BrokenPipeError from error
     return result if isinstance(result, int) else EXIT_OK
 
 
@@ -136,6 +138,9 @@ def _wants_color(flags: set[str]) -> bool:
 
 def _prepare_streams() -> None:
     """A terminal that can't show a character gets an escape, never a traceback."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for good
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

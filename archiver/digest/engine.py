@@ -142,7 +142,13 @@ class Engine:
                 yield _answer(batch, self._inline.run(_request(batch, names, split=False)))
             return
         self._start()
-        yield from self._schedule(chain(head, rest), names, width, advance)
+        finished = False
+        try:
+            yield from self._schedule(chain(head, rest), names, width, advance)
+            finished = True
+        finally:
+            if not finished:  # abandoned: nobody may take these answers for another run's
+                self.close()
 
     def _head(self, batches: Iterator[Batch]) -> tuple[list[Batch], Iterator[Batch] | None]:
         """The first batches; and the rest, or None where these were all and few."""

@@ -68,6 +68,8 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _READ = os.O_RDONLY | _NOFOLLOW | _NONBLOCK | _BINARY
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
 
+Root = str | int
+"""A directory: its path, or a descriptor that the parent passed on."""
 Hash = Callable[..., Any]
 Advance = Callable[[int], None]
 Read = Callable[[bytearray], int]
@@ -111,10 +113,10 @@ class _Directories:
     """The roots and the last directory in use, kept open between batches."""
 
     def __init__(self) -> None:
-        self._roots: dict[str, int] = {}
-        self._last: dict[str, tuple[str, int]] = {}
+        self._roots: dict[Root, int] = {}
+        self._last: dict[Root, tuple[str, int]] = {}
 
-    def get(self, root: str, path: str) -> int:
+    def get(self, root: Root, path: str) -> int:
         known = self._last.get(root)
         if known and known[0] == path:
             return known[1]
@@ -124,10 +126,13 @@ class _Directories:
             os.close(known[1])
         return opened
 
-    def _open(self, root: str, path: str) -> int:
+    def _open(self, root: Root, path: str) -> int:
         if root not in self._roots:
             self._forget()
-            self._roots[root] = os.open(root, os.O_RDONLY | _DIRECTORY)
+            if isinstance(root, int):
+                self._roots[root] = os.dup(root)
+            else:
+                self._roots[root] = os.open(root, os.O_RDONLY | _DIRECTORY)
         if path:
             return open_beneath(self._roots[root], path, os.O_RDONLY | _DIRECTORY | _NOFOLLOW)
         return os.dup(self._roots[root])
@@ -169,7 +174,7 @@ class Worker:
         return self._copy_batch(hashes, split, *rest)
 
     def _hash_batch(
-        self, hashes: list[Hash], split: bool, root: str, path: str, names: list[str]
+        self, hashes: list[Hash], split: bool, root: Root, path: str, names: list[str]
     ) -> tuple[list[int], bytes, dict[int, Any], Any]:
         sizes, digests, errors = [], [], {}
         zeros = b"".join(make().digest() for make in hashes)
@@ -201,9 +206,8 @@ class Worker:
                     view = memoryview(self.buffer)[:count]
                     return size, b"".join([make(view).digest() for make in hashes])
                 os.lseek(descriptor, 0, os.SEEK_SET)
-            total, digest = self.hash_stream(
-                hashes, split and size >= LARGE_BYTES, lambda into: os.readv(descriptor, [into])
-            )
+            read = _bounded_read(descriptor, size + 1)  # one more: to see that it grows
+            total, digest = self.hash_stream(hashes, split and size >= LARGE_BYTES, read)
             if total != size or not _same(before, os.fstat(descriptor)):
                 raise FileChangedError(errno.ESTALE, "changed while it was read")
             return total, digest
@@ -332,6 +336,19 @@ class _Copy:
         while written < count:
             written += _target(os.write, out, view[written:])
         return count, b"".join([make(view).digest() for make in self._hashes]), []
+
+
+def _bounded_read(descriptor: int, limit: int) -> Read:
+    """Reads at most ``limit`` bytes in all: a file that grows for ever must not hang us."""
+    left = limit
+
+    def read(buffer: bytearray) -> int:
+        nonlocal left
+        count = os.readv(descriptor, [memoryview(buffer)[:left]])
+        left -= count
+        return count
+
+    return read
 
 
 def _target(call: Callable[..., Any], *arguments: Any) -> Any:

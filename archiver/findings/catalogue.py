@@ -271,6 +271,12 @@ _BAG = (
         "RFC 8493 §2.2.2",
         N_("the file has more than {limit} bytes or lines longer than {line_limit}"),
     ),
+    _entry(
+        "U-BAG-053",
+        "structure",
+        "RFC 8493 §2.4",
+        N_("there are more than {limit} manifests; this one and those after it were not read"),
+    ),
     # -- 2 complete
     _entry(
         "E-BAG-100",

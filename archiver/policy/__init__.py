@@ -116,13 +116,13 @@ def _find(name: str, origin: Path) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         raise PolicyError(
             _("policy {path} can't be read: {reason}").format(path=path, reason=error)
         ) from error
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PolicyError(_("policy {path}: {reason}").format(path=path, reason=error)) from error
     if not table:
         raise PolicyError(

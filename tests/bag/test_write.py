@@ -397,7 +397,7 @@ def staged_payload(staging: Path) -> Path:
     """A staged file that the journal says is finished."""
     lines = (staging / "journal.jsonl").read_text().splitlines()
     record = json.loads(lines[1])
-    return staging / "bag" / record["target"] / record["names"][0]
+    return staging / "bag" / str(record["target"]) / str(record["names"][0])
 
 
 @pytest.mark.parametrize("content", [b"", b"tampered", b"A"])
