@@ -14,13 +14,15 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import stat
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol, Self
 
 from archiver.bag.names import has_unsafe_shape, path_problem
@@ -38,11 +40,15 @@ ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_EXPANSION = 100
 """Unpacked bytes for each byte of the archive, before we stop (disk images full of
 zeros reach 1,000, and need ``--max-expansion``)."""
-_FREE_EXPANSION_BYTES = 1 << 30
+_FREE_EXPANSION_BYTES = 256 << 20
 """Expansion below this is never refused."""
 MAX_MEMBERS = 2_000_000
 _MAX_DIRECTORY_BYTES = 128 << 20
 _MAX_HEADER_BYTES = 1 << 20
+_MAX_TAR_HEADER_BYTES = 256 << 10
+_MAX_PATH = 4096
+_MANY_DIGITS = re.compile(rb"[0-9]{256}")
+"""tarfile before 3.11.10 takes quadratic time over them (CVE-2024-6232)."""
 _MAX_CACHED_BYTES = 64 << 20
 _MAX_CACHED_FILE_BYTES = 4 << 20
 
@@ -56,6 +62,7 @@ _DAMAGE = (
     OverflowError,
     RecursionError,
     struct.error,
+    LookupError,  # tarfile and zipfile index into what isn't there
     UnicodeError,
 )
 """What the standard library raises at archives that are not sound."""
@@ -142,6 +149,7 @@ class _Index:
         self.directories: set[str] = set()
         self.cached: dict[str, bytes] = {}
         self._others: set[str] = set()
+        self._cached_bytes = 0
         self._count = 0
 
     def add(self, name: str, member: _Member | None, kind: str = "") -> str | None:
@@ -152,6 +160,8 @@ class _Index:
         if self._count > MAX_MEMBERS:
             raise _LimitError(_("more than {limit} members").format(limit=MAX_MEMBERS))
         path = name.removeprefix("./").rstrip("/") if member is None else name.removeprefix("./")
+        if len(path) > _MAX_PATH:
+            raise _LimitError(_("a path of {size} characters").format(size=len(path)))
         if path in ("", ".") and member is None and not kind:
             return None
         if has_unsafe_shape(path) or path_problem(path):
@@ -172,8 +182,9 @@ class _Index:
     def cache(self, path: str, size: int, read: Callable[[], bytes]) -> None:
         """Keep a small tag file, so that a stream need not be read again for it."""
         tag = "/data/" not in f"/{path}"
-        room = sum(map(len, self.cached.values())) + size <= _MAX_CACHED_BYTES
+        room = self._cached_bytes + size <= _MAX_CACHED_BYTES
         if tag and room and size <= _MAX_CACHED_FILE_BYTES:
+            self._cached_bytes += size
             self.cached[path] = read()
 
     def clashes(self) -> None:
@@ -199,7 +210,7 @@ class ArchiveTree:
         index = _Index(findings)
         try:
             archive.index(index)
-        except _LimitError as error:
+        except (_LimitError, NotImplementedError) as error:
             self.cut_short = True
             _report_limit(findings, "", error)
         except _DAMAGE as error:
@@ -262,7 +273,10 @@ class ArchiveTree:
         """See :class:`~archiver.bag.tree.BagTree`."""
         if path in self._cached:
             return io.BytesIO(self._cached[path])
-        return _Sound(self._archive.open(self._files[path]))  # type: ignore[return-value]
+        try:
+            return _Sound(self._archive.open(self._files[path]))  # type: ignore[return-value]
+        except (_LimitError, NotImplementedError, *_DAMAGE) as error:
+            raise OSError(_reason(error)) from error
 
     def walk(
         self,
@@ -291,8 +305,11 @@ class ArchiveTree:
                 wanted.append((position, path, Listing(listing.path, [name], [size])))
         wanted.sort(key=lambda item: item[0])  # forward only: a gzip stream can't go back
         worker = Worker(advance)
-        for _position, path, listing in wanted:
-            yield self._read_one(worker, path, listing, algorithms)
+        done: tuple[int, Reading] | None = None  # hard links are read once
+        for position, path, listing in wanted:
+            if done is None or done[0] != position or not listing.sizes[0]:
+                done = position, self._read_one(worker, path, listing, algorithms)
+            yield replace(done[1], listing=listing)
 
     def _read_one(
         self, worker: Worker, path: str, listing: Listing, algorithms: tuple[Algorithm, ...]
@@ -343,7 +360,7 @@ class _Sound:
             raise OSError(_reason(error)) from error
 
 
-def _report_limit(findings: Findings, path: str, error: _LimitError) -> None:
+def _report_limit(findings: Findings, path: str, error: Exception) -> None:
     if isinstance(error, _ExpansionError):
         findings.add("U-ARC-007", path, limit=str(error))
     else:
@@ -374,6 +391,8 @@ class _Tar:
         last = -1
         with tarfile.TarFile(fileobj=self._stream, errors="surrogateescape") as archive:  # type: ignore[arg-type]
             while (info := archive.next()) is not None:
+                if len(archive.pax_headers) > 100 or _length(archive.pax_headers) > 65536:
+                    raise _LimitError(_("too many global headers"))
                 archive.members = []  # type: ignore[attr-defined]  # it would keep them all
                 if info.offset <= last or info.size < 0:
                     raise tarfile.ReadError("members overlap")
@@ -383,8 +402,12 @@ class _Tar:
 
     def _add(self, info: tarfile.TarInfo, index: _Index) -> None:
         if info.issparse():
-            raise _LimitError(_("{name} is stored as a sparse file").format(name=info.name))
-        if info.isreg():
+            index.add(info.name, _Member(info.offset, info.size, "sparse"))
+        elif info.size and not info.isreg():
+            index.findings.add("E-ARC-009", info.name, reason=N_("data without a file"))
+        elif info.pax_headers.get("path", "").endswith("/") and not info.isdir():
+            index.findings.add("E-ARC-003", info.name)
+        elif info.isreg():
             member = _Member(info.offset_data, info.size, None)
             path = index.add(info.name, member)
             if path is not None:
@@ -399,14 +422,23 @@ class _Tar:
     def _check_end(self, index: _Index, offset: int) -> None:
         """What stands behind the end: another program may read it as more members."""
         self._stream.seek(offset)
-        while portion := self._stream.read(_MAX_HEADER_BYTES):
-            if portion.strip(b"\0"):
-                index.findings.add("W-ARC-010")
-                return
+        if self._stream.take(512).strip(b"\0"):
+            raise tarfile.ReadError("a damaged header")  # others skip it and read on
+        more = False
+        while portion := self._stream.take(_MAX_HEADER_BYTES):  # to the end: gzip's checksum
+            more = more or bool(portion.strip(b"\0"))
+        if more:
+            index.findings.add("U-ARC-011")
 
     def open(self, member: _Member) -> BinaryIO:
+        if member.key:
+            raise _LimitError(_("it is stored as a sparse file"))
         window = _Window(self._stream, member.position, member.size)
         return io.BufferedReader(window, 65536)
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    return sum(map(len, headers.values()))
 
 
 def _tar_kind(info: tarfile.TarInfo) -> str:
@@ -430,8 +462,16 @@ class _Guard:
         self._max_expansion = max_expansion
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MAX_HEADER_BYTES:
+        """What tarfile reads: headers."""
+        if not 0 <= size <= _MAX_TAR_HEADER_BYTES:
             raise _LimitError(_("a header of {size} bytes").format(size=size))
+        data = self.take(size)
+        if size > 512 and _MANY_DIGITS.search(data):
+            raise _LimitError(_("a header with very long numbers"))
+        return data
+
+    def take(self, size: int) -> bytes:
+        """What we read: members."""
         self._check(self._stream.tell())
         return self._stream.read(size)
 
@@ -466,7 +506,7 @@ class _Window(io.RawIOBase):
             return 0
         if self._stream.tell() != self._position:
             self._stream.seek(self._position)
-        data = self._stream.read(wanted)
+        data = self._stream.take(wanted)
         if not data:
             raise EOFError("the archive ends within a member")
         buffer[: len(data)] = data
@@ -480,7 +520,11 @@ class _Window(io.RawIOBase):
 _LOCAL = struct.Struct("<4s5H3L2H")
 _LOCAL_MAGIC = b"PK\x03\x04"
 _DESCRIPTOR_BYTES = 24
+_CHUNK_BYTES = 256 << 10
+_UNICODE_PATH = 0x7075
 _ENCRYPTED, _HAS_DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
+_UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000
+"""Encrypted, patched, strongly encrypted, masked."""
 
 
 class _Zip:
@@ -488,21 +532,22 @@ class _Zip:
         self._file = open(path, "rb")  # noqa: SIM115  # closed by close()
         self._size = os.fstat(self._file.fileno()).st_size
         self._max_expansion = max_expansion
-        self._archive: zipfile.ZipFile | None = None
+        self._count = 0
+        self._starts: dict[int, int] = {}
 
     def close(self) -> None:
-        if self._archive is not None:
-            self._archive.close()
         self._file.close()
 
     def index(self, index: _Index) -> None:
         self._check_directory_size()
-        self._archive = archive = zipfile.ZipFile(self._file)
+        archive = zipfile.ZipFile(self._file)
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
         if sum(info.file_size for info in infos) > max(
             _FREE_EXPANSION_BYTES, self._size * self._max_expansion
         ):
             raise _ExpansionError(str(self._max_expansion))
+        if self._count not in (len(infos) & 0xFFFF, 0xFFFF):
+            raise zipfile.BadZipFile("the end record counts other members")
         self._check_layout(infos, archive.start_dir, index.findings)
         for info in infos:
             self._add(info, index)
@@ -515,7 +560,10 @@ class _Zip:
         at = tail.rfind(b"PK\x05\x06")
         if at < 0 or len(tail) < at + 22:
             raise zipfile.BadZipFile("no end record")
-        (size, offset) = struct.unpack_from("<2L", tail, at + 12)
+        count, size, offset, comment = struct.unpack_from("<H2LH", tail, at + 10)
+        if len(tail) != at + 22 + comment:
+            raise zipfile.BadZipFile("bytes follow the end record")
+        self._count = count
         if 0xFFFFFFFF in (size, offset):
             locator = tail.rfind(b"PK\x06\x06", 0, at)
             size = struct.unpack_from("<Q", tail, locator + 40)[0] if locator >= 0 else 0
@@ -530,55 +578,167 @@ class _Zip:
                 raise zipfile.BadZipFile("members overlap")
             if info.header_offset - position > _DESCRIPTOR_BYTES:
                 findings.add("E-ARC-009", info.filename, reason=N_("bytes are hidden before it"))
-            position = self._check_local(info, findings)
+            local = self._read_local(info)
+            if reason := _difference(info, local):
+                findings.add("E-ARC-009", info.filename, reason=reason)
+            self._starts[info.header_offset] = local.start
+            position = local.start + info.compress_size
         if position > end:
             raise zipfile.BadZipFile("members overlap")
         if end - position > _DESCRIPTOR_BYTES:
-            findings.add("E-ARC-009", reason=N_("bytes are hidden before the central directory"))
+            reason = N_("bytes are hidden before the central directory")
+            findings.add("E-ARC-009", reason=reason)
 
-    def _check_local(self, info: zipfile.ZipInfo, findings: Findings) -> int:
-        """Compare the two descriptions of a member; the offset where it ends."""
+    def _read_local(self, info: zipfile.ZipInfo) -> _Local:
+        """What stands before a member itself."""
         self._file.seek(info.header_offset)
         head = self._file.read(_LOCAL.size)
-        if len(head) < _LOCAL.size:
-            raise zipfile.BadZipFile("truncated member")
-        magic, _version, flags, method, _time, _date, crc, packed, size, name_length, extra = (
+        if len(head) < _LOCAL.size or not head.startswith(_LOCAL_MAGIC):
+            raise zipfile.BadZipFile("no header before a member")
+        _magic, _version, flags, method, _time, _date, crc, packed, size, names, extras = (
             _LOCAL.unpack(head)
         )
-        if magic != _LOCAL_MAGIC:
-            raise zipfile.BadZipFile("bad magic number of a member")
-        name = self._file.read(name_length).decode("utf-8" if flags & _UTF8 else "cp437", "replace")
-        reason = None
-        if name != info.orig_filename:
-            reason = N_("the names differ")
-        elif method != info.compress_type or (flags ^ info.flag_bits) & _ENCRYPTED:
-            reason = N_("the methods differ")
-        elif not flags & _HAS_DESCRIPTOR and (
-            crc != info.CRC
-            or size not in (info.file_size, 0xFFFFFFFF)
-            or packed not in (info.compress_size, 0xFFFFFFFF)
-        ):
-            reason = N_("the sizes or checksums differ")
-        if reason:
-            findings.add("E-ARC-009", info.filename, reason=reason)
-        end: int = info.header_offset + _LOCAL.size + name_length + extra + info.compress_size
-        return end
+        raw, extra = self._file.read(names), self._file.read(extras)
+        return _Local(
+            flags=flags,
+            method=method,
+            crc=crc,
+            packed=packed,
+            size=size,
+            name=_zip_name(raw, flags, extra),
+            start=info.header_offset + _LOCAL.size + names + extras,
+        )
 
     def _add(self, info: zipfile.ZipInfo, index: _Index) -> None:
         mode = info.external_attr >> 16
-        if "\0" in info.orig_filename:
-            index.findings.add("E-ARC-003", info.orig_filename)
-        elif info.is_dir():
-            index.add(info.filename, None)
+        name = _central_name(info)
+        if not name or "\0" in name or "\\" in name:
+            index.findings.add("E-ARC-003", name)
+        elif name.endswith("/"):
+            index.add(name, None)
         elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             kind = N_("symbolic link") if stat.S_ISLNK(mode) else N_("special file")
-            index.add(info.filename, None, kind)
-        elif info.flag_bits & _ENCRYPTED:
-            index.findings.add("U-ARC-008", info.filename, reason=N_("it is encrypted"))
+            index.add(name, None, kind)
         else:
-            index.add(info.filename, _Member(info.header_offset, info.file_size, info))
+            index.add(name, _Member(info.header_offset, info.file_size, info))
 
     def open(self, member: _Member) -> BinaryIO:
-        assert self._archive is not None
         assert isinstance(member.key, zipfile.ZipInfo)
-        return self._archive.open(member.key)  # type: ignore[return-value]
+        if member.key.flag_bits & _UNREADABLE:
+            raise _LimitError(_("it is encrypted or patched"))
+        if member.key.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _LimitError(_("it is packed in another way than deflated"))  # unbounded memory
+        start = self._starts[member.key.header_offset]
+        return io.BufferedReader(_ZipMember(self._file, start, member.key), 65536)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Local:
+    """A member's local header (APPNOTE 4.3.7); ``start`` is where its data begin."""
+
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    size: int
+    name: str
+    start: int
+
+
+def _difference(info: zipfile.ZipInfo, local: _Local) -> str | None:
+    """What the two descriptions of a member say differently."""
+    if local.name != _central_name(info):
+        return N_("the names differ")
+    if local.method != info.compress_type or (local.flags ^ info.flag_bits) & _ENCRYPTED:
+        return N_("the methods differ")
+    if not local.flags & _HAS_DESCRIPTOR and (
+        local.crc != info.CRC
+        or local.size not in (info.file_size, 0xFFFFFFFF)
+        or local.packed not in (info.compress_size, 0xFFFFFFFF)
+    ):
+        return N_("the sizes or checksums differ")
+    return None
+
+
+def _central_name(info: zipfile.ZipInfo) -> str:
+    encoding = "utf-8" if info.flag_bits & _UTF8 else "cp437"
+    return _zip_name(info.orig_filename.encode(encoding), info.flag_bits, info.extra)
+
+
+def _zip_name(raw: bytes, flags: int, extra: bytes) -> str:
+    """A member's name: the Unicode path field's where it is there and meant for this name
+    (APPNOTE 4.6.9: version 1 and the CRC of the other), as Info-ZIP writes and follows it.
+    """
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        data, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and len(data) > 5:
+            version, crc = struct.unpack_from("<BL", data)
+            if version == 1 and crc == zlib.crc32(raw):
+                return data[5:].decode("utf-8")
+    if not flags & _UTF8:  # on Unix, names are often written as they are, without the flag
+        with suppress(UnicodeDecodeError):
+            return raw.decode("utf-8")
+    return raw.decode("utf-8" if flags & _UTF8 else "cp437", "replace")
+
+
+class _ZipMember(io.RawIOBase):
+    """A member's bytes, unpacked by ourselves: the packed data must end exactly where
+    the directory says, unpack to exactly the stated size, and have its checksum. A
+    program that reads on where the library would cut off sees nothing else.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, info: zipfile.ZipInfo) -> None:
+        self._file = file
+        self._position = start
+        self._left = info.compress_size
+        self._expected = info.file_size
+        self._crc_expected = info.CRC
+        self._crc = 0
+        self._size = 0
+        stored = info.compress_type == zipfile.ZIP_STORED
+        self._inflater = None if stored else zlib.decompressobj(-15)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        data = self._unpack(min(len(buffer), _CHUNK_BYTES))
+        self._crc = zlib.crc32(data, self._crc)
+        self._size += len(data)
+        if self._size > self._expected:
+            raise zipfile.BadZipFile("it unpacks to more than it says")
+        if not data:
+            self._check_end()
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _unpack(self, wanted: int) -> bytes:
+        if self._inflater is None:
+            return self._packed(wanted)
+        while not self._inflater.eof:
+            packed = self._inflater.unconsumed_tail or self._packed(_CHUNK_BYTES)
+            data = self._inflater.decompress(packed, wanted)
+            if data:
+                return data
+            if not packed:
+                raise zipfile.BadZipFile("its packed data are cut off")
+        return b""
+
+    def _packed(self, wanted: int) -> bytes:
+        self._file.seek(self._position)
+        data = self._file.read(min(wanted, self._left))
+        if not data and self._left:
+            raise EOFError("the archive ends within a member")
+        self._position += len(data)
+        self._left -= len(data)
+        return data
+
+    def _check_end(self) -> None:
+        unused = self._inflater is not None and self._inflater.unused_data
+        if self._left or unused:
+            raise zipfile.BadZipFile("bytes are hidden behind its packed data")
+        if self._size != self._expected:
+            raise zipfile.BadZipFile("it unpacks to less than it says")
+        if self._crc != self._crc_expected:
+            raise zipfile.BadZipFile("its checksum differs")

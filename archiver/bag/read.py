@@ -35,7 +35,7 @@ __all__ = [
     "strictly",
 ]
 
-MAX_LINE = 1024 * 1024
+MAX_LINE = 64 * 1024
 """Characters in a line of a manifest or fetch.txt; Linux paths end at 4,096 bytes."""
 MAX_TAG_FILE_BYTES = 1024 * 1024
 """Bytes of a bag-info.txt that are read."""

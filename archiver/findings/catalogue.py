@@ -421,10 +421,10 @@ _BAG = (
         N_("the member is described differently in two places of the archive: {reason}"),
     ),
     _entry(
-        "W-ARC-010",
+        "U-ARC-011",
         "structure",
         "bag archives",
-        N_("bytes follow the end of the archive and were not read"),
+        N_("bytes follow the end of the archive: other programs may read more members there"),
     ),
     # -- 4-8 the seal
     _entry(

@@ -156,10 +156,10 @@ def python_zip(files: Files, method: int = zipfile.ZIP_DEFLATED, *, stream: bool
             return True
 
         def write(self, data: object) -> int:
-            return out.write(data)
+            return out.write(data)  # type: ignore[arg-type]
 
     target = Unseekable() if stream else out
-    with zipfile.ZipFile(target, "w", method) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(target, "w", method) as archive:
         for name, data in files.items():
             archive.writestr(zipfile.ZipInfo(name), data, method)
     return out.getvalue()
