@@ -56,7 +56,7 @@ format: $(VENV)/dev.stamp
 
 SCALE ?= 1
 bench: $(VENV)/run.stamp
-	$(BIN)/python -m benchmarks --scale $(SCALE) --markdown docs/benchmarks.md
+	$(BIN)/python -m benchmarks --scale $(SCALE) --markdown docs/benchmarks.md --json build/benchmarks.json
 
 soak: $(VENV)/dev.stamp
 	ARCHIVER_SOAK=1 ARCHIVER_SOAK_REPORT="$(CURDIR)/build/soak.json" \

@@ -17,7 +17,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from archiver.bag.archive import MAX_EXPANSION, open_tree
+from archiver.bag.opening import MAX_EXPANSION, open_tree
 from archiver.bag.progress import Progress
 from archiver.bag.validate import BagFacts, check_bag
 from archiver.findings import Claim, Findings, Outcome, VerificationError

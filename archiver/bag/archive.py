@@ -26,20 +26,16 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol, Self
 
 from archiver.bag.names import has_unsafe_shape, path_problem
-from archiver.bag.tree import BagTree, DirectoryTree, Listing, Reading
+from archiver.bag.opening import ARCHIVE_SUFFIXES
+from archiver.bag.tree import BagTree, Listing, Reading
 from archiver.digest import Algorithm
 from archiver.digest.engine import FileError
 from archiver.digest.worker import LARGE_BYTES, Worker
-from archiver.errors import UnreadableError, UsageError
 from archiver.findings import Findings
 from archiver.i18n import N_, _
 
-__all__ = ["ARCHIVE_SUFFIXES", "MAX_EXPANSION", "ArchiveTree", "open_tree"]
+__all__ = ["ArchiveTree", "open_archive"]
 
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
-MAX_EXPANSION = 100
-"""Unpacked bytes for each byte of the archive, before we stop (disk images full of
-zeros reach 1,000, and need ``--max-expansion``)."""
 _FREE_EXPANSION_BYTES = 256 << 20
 """Expansion below this is never refused."""
 MAX_MEMBERS = 2_000_000
@@ -100,43 +96,9 @@ class _Format(Protocol):
         """Let the archive go."""
 
 
-def open_tree(
-    path: str, findings: Findings, *, max_expansion: int = MAX_EXPANSION, workers: int | None = None
-) -> BagTree:
-    """The bag at ``path``: a directory, or an archive that holds one.
-
-    Raises UsageError where there is nothing, or nothing that could hold a bag, and
-    UnreadableError where it can't be opened.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        raise UsageError(
-            _("{path}: {reason}").format(path=path, reason=error.strerror or str(error)),
-            hint=_("Name a bag: a directory, or a .tar, .tar.gz or .zip that holds one."),
-        ) from error
-    try:
-        return _open_tree(path, mode, findings, max_expansion, workers)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UnreadableError(
-            _("{path} can't be read: {reason}").format(path=path, reason=reason),
-            hint=_("Mend its permissions, or run the check as somebody who may read it."),
-        ) from error
-
-
-def _open_tree(
-    path: str, mode: int, findings: Findings, max_expansion: int, workers: int | None
-) -> BagTree:
-    if stat.S_ISDIR(mode):
-        return DirectoryTree(path, workers=workers)
-    lower = path.lower()
-    if not stat.S_ISREG(mode) or not lower.endswith(ARCHIVE_SUFFIXES):
-        raise UsageError(
-            _("{path} is neither a directory nor a .tar, .tar.gz or .zip").format(path=path),
-            hint=_("Name a bag: a directory, or a .tar, .tar.gz or .zip that holds one."),
-        )
-    make = _Zip if lower.endswith(".zip") else _Tar
+def open_archive(path: str, findings: Findings, max_expansion: int) -> BagTree:
+    """The bag in the archive at ``path``. Raises OSError where it can't be opened."""
+    make = _Zip if path.lower().endswith(".zip") else _Tar
     return ArchiveTree(path, make(path, max_expansion), findings)
 
 

@@ -532,7 +532,7 @@ def _add_show(app: typer.Typer) -> None:
         bag: Annotated[str, typer.Argument(metavar="BAG", help=_("The bag."), show_default=False)],
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
-        from archiver.bag.archive import open_tree
+        from archiver.bag.opening import open_tree
         from archiver.bag.story import tell_story
         from archiver.errors import FormatError
         from archiver.findings import Findings

@@ -182,7 +182,9 @@ class Engine:
                 if not any(process.running for process in alive):
                     break
                 for key, events in selector.select():
-                    yield from _serve(key.data, events, selector, width, advance)
+                    for answer in _serve(key.data, events, selector, width, advance):
+                        feed.finished(answer.batch)
+                        yield answer
         for batch in feed.remaining():
             yield _failed(batch, width)
 
@@ -247,6 +249,8 @@ class _Feed:
         self._large: list[Batch] = []
         self._sorted = False
         self._number = 0
+        self.large_running = 0
+        """Large batches that a worker is on."""
 
     def next(self) -> tuple[int, Batch, tuple[Any, ...]] | None:
         """(number, batch, request), or None at the end."""
@@ -260,7 +264,15 @@ class _Feed:
         if not self._large:
             return None
         batch = self._large.pop()
-        return self._numbered(batch, split=len(self._large) < self._workers - 1)
+        # A thread per algorithm only where other cores would have nothing to do.
+        split = len(self._large) + self.large_running < self._workers - 1
+        self.large_running += 1
+        return self._numbered(batch, split=split)
+
+    def finished(self, batch: Batch) -> None:
+        """A worker is done with ``batch``."""
+        if batch.size_bytes >= LARGE_BYTES:
+            self.large_running -= 1
 
     def _numbered(self, batch: Batch, *, split: bool) -> tuple[int, Batch, tuple[Any, ...]]:
         self._number += 1

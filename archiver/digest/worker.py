@@ -57,8 +57,8 @@ MAX_ROOTS = 16
 LARGE_BYTES = 32 * 1024 * 1024
 """From here on a file reports progress and may use a thread per algorithm."""
 PROGRESS_BYTES = 64 * 1024 * 1024
-COPY_BYTES = 8 * 1024 * 1024
-"""Copied before it is hashed: small enough to be read back from the cache."""
+COPY_BYTES = 64 * 1024 * 1024
+"""Copied before it is hashed: few calls, and still in memory when it is read back."""
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)

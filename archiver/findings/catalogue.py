@@ -497,7 +497,6 @@ _SOURCE = (
         N_("the symbolic link leads out of the source, so what it points to would not be archived"),
     ),
     _entry("E-SRC-010", "source", "docs/creating.md", N_("the source is a symbolic link")),
-    _entry("E-SRC-011", "source", "docs/creating.md", N_("the source changed while it was read")),
     _entry(
         "E-SRC-012",
         "source",

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from archiver.bag import archive as subject
-from archiver.bag.archive import open_tree
+from archiver.bag.opening import open_tree
 from archiver.digest import ALGORITHMS
 from archiver.errors import UsageError
 from archiver.findings import Findings
@@ -374,7 +374,7 @@ def flips(path: Path, data: bytes, seed: str) -> list[int]:
 
 def test_every_byte_of_a_tar_counts_but_padding(tmp_path: Path) -> None:
     """Free are: what fills a member's last block, the end blocks (both told as
-    W-ARC-010 or nothing), and the byte behind a header's checksum.
+    U-ARC-011 or nothing), and the byte behind a header's checksum.
     """
     data, free = b"", set()
     for name, content in SMALL.items():
@@ -455,7 +455,8 @@ def test_truncated_anywhere(tmp_path: Path, suffix: str) -> None:
 )
 def test_bytes_behind_the_end_are_told(tmp_path: Path, made: bytes, suffix: str) -> None:
     verdict, found = told(put(tmp_path, made, suffix))
-    assert "W-ARC-010" in found or verdict != "valid"
+    assert verdict != "valid"
+    assert found
 
 
 HIDDEN = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archiver.bag import story as subject
-from archiver.bag.archive import open_tree
+from archiver.bag.opening import open_tree
 from archiver.bag.sidecar import SCHEMA, SIDECAR_PATH
 from archiver.bag.story import Story, tell_story
 from archiver.errors import FormatError
