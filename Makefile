@@ -56,9 +56,11 @@ format: $(VENV)/dev.stamp
 
 SCALE ?= 1
 bench: $(VENV)/run.stamp
-	$(BIN)/python -m benchmarks --scale $(SCALE) --markdown docs/benchmarks.md --json build/benchmarks.json
+	@mkdir -p build
+	$(BIN)/python -m benchmarks --scale $(SCALE) --markdown build/benchmarks.md --json build/benchmarks.json
 
 soak: $(VENV)/dev.stamp
+	@mkdir -p build
 	ARCHIVER_SOAK=1 ARCHIVER_SOAK_REPORT="$(CURDIR)/build/soak.json" \
 		$(BIN)/python -m pytest tests/faults tests/bag/test_roundtrip.py -n auto --timeout 3600
 
