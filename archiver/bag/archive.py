@@ -25,8 +25,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol, Self
 
+from archiver.bag.model import ARCHIVE_SUFFIXES
 from archiver.bag.names import has_unsafe_shape, path_problem
-from archiver.bag.opening import ARCHIVE_SUFFIXES
 from archiver.bag.tree import BagTree, Listing, Reading
 from archiver.digest import Algorithm
 from archiver.digest.engine import FileError

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from archiver.digest import ALGORITHMS, Algorithm
 
 __all__ = [
+    "ARCHIVE_SUFFIXES",
     "DECLARATION_FILE",
     "KNOWN_VERSIONS",
     "PAYLOAD_DIRECTORY",
@@ -26,6 +27,8 @@ __all__ = [
 
 DECLARATION_FILE = "bagit.txt"
 PAYLOAD_DIRECTORY = "data"
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+"""Endings of archives that may hold a bag."""
 
 Version = tuple[int, int]
 VERSION_1: Version = (1, 0)

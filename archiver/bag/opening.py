@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import stat
 
+from archiver.bag.model import ARCHIVE_SUFFIXES
 from archiver.bag.tree import BagTree, DirectoryTree
 from archiver.errors import UnreadableError, UsageError
 from archiver.findings import Findings
 from archiver.i18n import _
 
-__all__ = ["ARCHIVE_SUFFIXES", "MAX_EXPANSION", "open_tree"]
+__all__ = ["MAX_EXPANSION", "open_tree"]
 
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_EXPANSION = 100
 """Unpacked bytes for each byte of the archive, before we stop (disk images full of
 zeros reach 1,000, and need ``--max-expansion``)."""
