@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pip._internal.models.index import PyPI
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -121,9 +122,40 @@ def test_lock_files_have_hashes_and_name_no_index() -> None:
         assert not re.search(r"--(extra-)?index-url|--find-links|https?://|file://", text), lock
 
 
+STANDARD_DIRECTORIES = {
+    "bin",
+    "boot",
+    "dev",
+    "etc",
+    "lib",
+    "lib32",
+    "lib64",
+    "libx32",
+    "lost+found",
+    "media",
+    "mnt",
+    "opt",
+    "proc",
+    "run",
+    "sbin",
+    "srv",
+    "sys",
+    "tmp",
+    "usr",
+    "var",
+    "home",
+}
+"""The file system hierarchy standard's; what else stands at the root is this machine's own."""
+
+
 def test_nothing_names_this_machine_or_a_package_index() -> None:
-    index = re.compile(rb"pypi\.org|pythonhosted|/root/|/home/[a-z]|/work/")
+    """What must not be named is asked of the machine and of pip, so it isn't named here."""
+    own = {entry.name for entry in Path("/").iterdir() if entry.is_dir()} - STANDARD_DIRECTORIES
+    places = {f"/{name}/" for name in own} | {f"{Path.home()}/", f"{ROOT}/"}
+    hosts = {PyPI.netloc, PyPI.file_storage_domain}
+    names = [re.escape(name.encode()) for name in sorted(places | hosts)]
+    forbidden = re.compile(b"|".join([*names, rb"/home/[a-z]"]))
     for path in tracked_files():
         if path.is_file() and path != Path(__file__):
-            found = index.search(path.read_bytes())
+            found = forbidden.search(path.read_bytes())
             assert found is None, f"{path}: {found}"

@@ -7,6 +7,7 @@ Sources: syncfs(2), renameat2(2), statvfs(3).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -136,7 +137,10 @@ def weaknesses(directory: str) -> frozenset[str]:
     exFAT sticks have all three. Raises OSError where nothing can be written.
     """
     found = set()
-    probe = os.path.join(directory, "probe")
+    probe, odd = (os.path.join(directory, name) for name in ("probe", 'probe:"*"'))
+    for left in (probe, odd):  # by a run that was killed right here
+        with contextlib.suppress(OSError):
+            os.unlink(left)
     os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         time_ns = 1_000_000_000_123_456_789
@@ -152,7 +156,6 @@ def weaknesses(directory: str) -> frozenset[str]:
             found.add("times")
     finally:
         os.unlink(probe)
-    odd = os.path.join(directory, 'probe:"*"')
     try:
         os.close(os.open(odd, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         os.unlink(odd)

@@ -16,6 +16,7 @@ from archiver.bag.filesystem import (
     rename_no_replace,
     sync_directory,
     sync_tree,
+    weaknesses,
 )
 from tests.bag.making import ENVIRONMENT, ROOT, write_tree
 
@@ -151,3 +152,10 @@ def test_a_file_that_cannot_be_synced(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "a", {"x": b"x"})
     faults = ["syncfs:error=ENOSYS", "fsync:error=EIO"]
     assert under(faults, "sync_tree", str(tree)) == "OSError"
+
+
+def test_what_a_killed_probe_left_is_no_obstacle(tmp_path: Path) -> None:
+    for name in ("probe", 'probe:"*"'):
+        (tmp_path / name).touch()
+    assert "names" not in weaknesses(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
