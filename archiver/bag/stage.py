@@ -120,13 +120,14 @@ class Staging:
         return True
 
     def sweep(self) -> None:
-        """Remove what a killed run left, where no run is alive."""
+        """Remove what a killed run left, where no run is alive and none could go on from it."""
         if not os.path.lexists(self.path):
             return
         with contextlib.suppress(OSError, DestinationError):
             while not self._take_lock():
                 pass
-            self.discard()
+            resumable = os.path.isdir(self.bag) and os.path.exists(self._journal_path)
+            self._release() if resumable else self.discard()
 
     def _empty(self) -> None:
         for name in os.listdir(self.path):

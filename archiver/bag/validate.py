@@ -421,7 +421,10 @@ class _Check:
     def _check_tag_files(self) -> None:
         self._read_and_compare(self._tags, self._listed_tag_files())
         self._match_strays(self._tags, self._tag_strays)  # what is left over is allowed
+        self._closed = self._not_looked_at()
         for path, row in self._tags.unseen():
+            if self._was_not_looked_at(path):
+                continue
             for manifest in self._tags.manifests:
                 if manifest.listed[row]:
                     self._findings.add("E-BAG-103", path, manifest=manifest.file)

@@ -299,6 +299,15 @@ def test_sweeping_takes_what_a_killed_run_left(bag: Path, staging: Staging) -> N
     Staging(str(bag), "any").sweep()  # nothing there: nothing to do
 
 
+def test_sweeping_leaves_what_a_run_could_go_on_from(bag: Path, staging: Staging) -> None:
+    staging.checkpoint([ONE])
+    staging._release()
+    Staging(str(bag), "any").sweep()
+    later = again(bag)
+    assert list(later.finished()) == [ONE]
+    later.discard()
+
+
 def test_sweeping_leaves_a_run_that_is_alive(bag: Path, staging: Staging) -> None:
     Staging(str(bag), "any").sweep()
     assert os.path.isdir(staging.bag)

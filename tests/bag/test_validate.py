@@ -201,6 +201,26 @@ def test_what_can_not_be_looked_at_is_not_told_to_be_missing(
     assert verify(base).verdict.value == "undecided"
 
 
+def test_a_tag_file_that_can_not_be_looked_at_is_not_told_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.bag.making import make, write_tree
+
+    base = tmp_path / "bag"
+    make(write_tree(tmp_path / "source", {"a.txt": b"a"}), base)
+    real = open_beneath
+
+    def deny(root: int, path: str, flags: int) -> int:
+        if path == "metadata":
+            raise PermissionError(13, "Permission denied")
+        return real(root, path, flags)
+
+    monkeypatch.setattr(tree_module, "open_beneath", deny)
+    report = verify(base)
+    assert report.verdict.value == "undecided"
+    assert report.findings.has("U-BAG-110")
+
+
 def test_an_encoding_we_do_not_know_gives_doubts_and_no_errors(tmp_path: Path) -> None:
     bag = Bag(info=b"A: \xe9\n").edit("bagit.txt", lambda data: data.replace(b"UTF-8", b"x-new"))
     assert verify(bag.write(tmp_path / "bag")).verdict.value == "undecided"
