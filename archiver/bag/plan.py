@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from array import array
+from collections import Counter
 from collections.abc import Iterator, MutableSequence, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -129,7 +130,7 @@ class PlannedDirectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A source path that is recorded but not copied: ``kind`` is link, excluded, or
+    """A source path that is recorded but not copied: ``kind`` is link, or
     directory where it is only known by a file that was named below it.
     """
 
@@ -145,6 +146,8 @@ class Plan:
 
     directories: list[PlannedDirectory] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    excluded: Counter[str] = field(default_factory=Counter)
+    """How many source paths each pattern kept out. Their names stay out too."""
     findings: Findings = field(default_factory=Findings)
     files: int = 0
     size_bytes: int = 0
@@ -175,7 +178,7 @@ def split_plan(plan: Plan, *, max_files: int | None, max_bytes: int | None) -> l
     A file that is larger than ``max_bytes`` gets a plan of its own. What is
     recorded but not copied goes into the first.
     """
-    parts = [Plan(notes=plan.notes, findings=plan.findings)]
+    parts = [Plan(notes=plan.notes, excluded=plan.excluded, findings=plan.findings)]
     for directory in plan.directories:
         start = waiting = 0
         for index, size in enumerate(directory.sizes):
@@ -225,7 +228,7 @@ class _Planner:
                 stored = "" if single else self._top_name(source, name, targets)
                 target = f"data/{stored}" if stored else "data"
                 self._tree(root, source, target, name if stored not in ("", name) else "")
-            elif not self._excluded_by(name, name, source, f"data/{encode_name(name)}"):
+            elif not self._excluded_by(name, name, source):
                 self._file(source, root, f"data/{self._top_name(source, name, targets)}")
         return self._finish()
 
@@ -255,10 +258,9 @@ class _Planner:
         spellings: dict[str, str] = {}
         for path in sorted(set(paths)):
             directory, _slash, name = path.rpartition("/")
-            target = f"data/{directory}" if directory else "data"
             if has_unsafe_shape(path) or path_problem(path):
                 self._findings.add("E-SRC-012", path)
-            elif not self._excluded(walk, directory, target, name):
+            elif not self._excluded(walk, directory, name):
                 self._check_twins(walk, path, spellings)
                 directories.setdefault(directory, []).append(name)
         return directories
@@ -406,7 +408,7 @@ class _Planner:
             return []
         planned.mtime_ns, planned.mode = found.st_mtime_ns, stat.S_IMODE(found.st_mode)
         planned.empty = not entries
-        kept = [entry for entry in entries if not self._excluded(walk, path, target, entry[0])]
+        kept = [entry for entry in entries if not self._excluded(walk, path, entry[0])]
         stored = self._stored_names(walk, path, [name for name, _found in kept])
         children = []
         for (name, entry), goal in zip(kept, stored, strict=True):
@@ -472,19 +474,16 @@ class _Planner:
             )
         )
 
-    def _excluded(self, walk: _Walk, path: str, target: str, name: str) -> bool:
+    def _excluded(self, walk: _Walk, path: str, name: str) -> bool:
         inner = f"{path}/{name}" if path else name
-        return self._excluded_by(inner, name, walk.show(inner), f"{target}/{encode_name(name)}")
+        return self._excluded_by(inner, name, walk.show(inner))
 
-    def _excluded_by(self, path: str, name: str, shown: str, target: str) -> bool:
+    def _excluded_by(self, path: str, name: str, shown: str) -> bool:
         """Patterns with a slash are for the whole path, others for the name."""
         for pattern, matcher in self._patterns:
             if matcher.match(path if "/" in pattern else name):
                 self._findings.add("W-SRC-023", shown, pattern=pattern)
-                note = Note(
-                    kind="excluded", target=target, name_bytes=os.fsencode(name), value=pattern
-                )
-                self._plan.notes.append(note)
+                self._plan.excluded[pattern] += 1
                 return True
         return False
 

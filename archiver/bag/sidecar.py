@@ -34,6 +34,8 @@ def sidecar_lines(plan: Plan, holes: Holes, policy: SidecarPolicy) -> Iterator[s
         yield from _file_lines(directory, holes, policy)
     for note in plan.notes:
         yield _note_line(note)
+    for pattern, count in plan.excluded.items():
+        yield json.dumps({"type": "excluded", "count": count} | _text("pattern", pattern)) + "\n"
 
 
 def _directory_line(directory: PlannedDirectory, policy: SidecarPolicy) -> str:
@@ -72,9 +74,7 @@ def _file_lines(directory: PlannedDirectory, holes: Holes, policy: SidecarPolicy
 
 def _note_line(note: Note) -> str:
     record: dict[str, object] = {"path": note.target, "type": note.kind}
-    if note.kind == "excluded":
-        record["pattern"] = note.value
-    elif note.kind == "link" and note.value is None:
+    if note.kind == "link" and note.value is None:
         record["target_withheld"] = True
     elif note.kind == "link":
         record |= _text("target", note.value or "")

@@ -113,7 +113,8 @@ def _summary(tree: BagTree) -> SidecarSummary | None:
             return None
         for record in records:
             kind = record.get("type")
-            kinds[str(kind) if kind in _KINDS else "other"] += 1
+            count = int(record.get("count", 1))  # type: ignore[call-overload]  # exclusions
+            kinds[str(kind) if kind in _KINDS else "other"] += count
             renamed += "name_bytes" in record
             empty += record.get("empty") is True
             if record.get("type") == "file":

@@ -31,7 +31,6 @@ def test_notes() -> None:
     place = {"path": "data/x"}
     assert note("link", "a") == place | {"type": "link", "target": "a"}
     assert note("link", None) == place | {"type": "link", "target_withheld": True}
-    assert note("excluded", "*") == place | {"type": "excluded", "pattern": "*"}
     assert note("link", "a", b"\xff")["name_bytes"] == "ff"
 
 
