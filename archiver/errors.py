@@ -8,10 +8,12 @@
     ├── VerificationError    (archiver.findings) a claim does not hold       1, 3, 4
     ├── UnreadableError      what was to be checked can't be read            3
     ├── PolicyError          a policy that cannot be used                    2
+    ├── KeyringError         a key or certificate that cannot be used        5
     ├── SourceError          what was to be archived can't be read,
     │                        or changed while being read                     5
     ├── DestinationError     a bag can't be put where it was wanted          5
-    └── StorageError         a place to keep bytes failed (full, I/O)        5
+    ├── StorageError         a place to keep bytes failed (full, I/O)        5
+    └── RemoteError          a TSA is unreachable, or its answer is wrong    5
 
 Details are findings, not more classes. Foreign errors are wrapped at the edge
 with ``raise … from``.
@@ -27,7 +29,9 @@ __all__ = [
     "ArchiverError",
     "DestinationError",
     "FormatError",
+    "KeyringError",
     "PolicyError",
+    "RemoteError",
     "SourceError",
     "StorageError",
     "UnreadableError",
@@ -71,6 +75,10 @@ class PolicyError(ArchiverError):
     exit_code = 2
 
 
+class KeyringError(ArchiverError):
+    """A key or certificate that cannot be used; nothing was signed."""
+
+
 class SourceError(ArchiverError):
     """What was to be archived can't be read, or changed while being read."""
 
@@ -81,6 +89,10 @@ class DestinationError(ArchiverError):
 
 class StorageError(ArchiverError):
     """A place to keep bytes failed: full, read-only, I/O."""
+
+
+class RemoteError(ArchiverError):
+    """A TSA or another service is unreachable, or what it answers is wrong."""
 
 
 def storage_error(error: OSError, place: str) -> StorageError:

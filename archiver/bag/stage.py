@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archiver.bag.filesystem import RenameFallback, rename_no_replace, sync_directory, sync_tree
 from archiver.errors import DestinationError, storage_error
+from archiver.filesystem import RenameFallback, rename_no_replace, sync_directory, sync_tree
 from archiver.i18n import _
 
 __all__ = ["Finished", "Staging", "refuse_existing"]

@@ -21,6 +21,7 @@ from archiver.bag.model import (
 )
 from archiver.bag.names import decode_path, normalise
 from archiver.bag.progress import Progress, Silent
+from archiver.bag.proofs import SIGNED_FILE, ProofFiles, is_proof, sort_proofs
 from archiver.bag.read import (
     ManifestReader,
     find_codec,
@@ -45,6 +46,11 @@ class BagFacts:
     payload_bytes: int
     payload_algorithms: tuple[str, ...]
     tag_algorithms: tuple[str, ...]
+    proofs: ProofFiles
+    unsigned_tag_files: tuple[str, ...] = ()
+    """Tag files that the sha512 tag manifest doesn't list, so that no signature covers
+    them; without tag manifests and what lies in ``signatures/``.
+    """
 
 
 NOTHING = BagFacts(
@@ -54,6 +60,7 @@ NOTHING = BagFacts(
     payload_bytes=0,
     payload_algorithms=(),
     tag_algorithms=(),
+    proofs=sort_proofs(()),
 )
 """What is known of a bag that could not be looked at."""
 
@@ -113,6 +120,8 @@ class _Check:
         self._unfetched: set[str] = set()
         self._strays: list[_Stray] = []
         self._tag_strays: list[_Stray] = []
+        self._unsigned: list[str] = []
+        self._proofs: list[str] = []
         self._closed: frozenset[str] = frozenset()
         self._files = 0
         self._bytes = 0
@@ -149,6 +158,8 @@ class _Check:
             payload_bytes=self._bytes,
             payload_algorithms=tuple(m.algorithm_name for m in self._names(tag=False)),
             tag_algorithms=tuple(m.algorithm_name for m in self._names(tag=True)),
+            proofs=sort_proofs(tuple(self._proofs)),
+            unsigned_tag_files=tuple(sorted(self._unsigned)),
         )
 
     # -- step 1: structure
@@ -420,7 +431,8 @@ class _Check:
 
     def _check_tag_files(self) -> None:
         self._read_and_compare(self._tags, self._listed_tag_files())
-        self._match_strays(self._tags, self._tag_strays)  # what is left over is allowed
+        # What no tag manifest lists is allowed; signatures can't cover it.
+        self._note_unsigned(self._match_strays(self._tags, self._tag_strays))
         self._closed = self._not_looked_at()
         for path, row in self._tags.unseen():
             if self._was_not_looked_at(path):
@@ -428,6 +440,19 @@ class _Check:
             for manifest in self._tags.manifests:
                 if manifest.listed[row]:
                     self._findings.add("E-BAG-103", path, manifest=manifest.file)
+
+    def _note_unsigned(self, unlisted: list[str]) -> None:
+        signed = next((m for m in self._tags.manifests if m.file == SIGNED_FILE), None)
+        listed = [
+            path
+            for path, row in self._tags.rows.items()
+            if self._tags.seen[row] and not (signed and signed.listed[row])
+        ]
+        for path in (*unlisted, *listed):
+            name = ManifestName.parse(path)
+            if name is not None and name.is_tag_manifest:
+                continue
+            (self._proofs if is_proof(path) else self._unsigned).append(path)
 
     def _listed_tag_files(self) -> Iterator[Listing]:
         for listing in self._tree.walk(self._findings, payload=False):

@@ -22,13 +22,14 @@ from datetime import datetime
 from itertools import groupby
 
 from archiver import __version__
-from archiver.bag.filesystem import free_space, weaknesses
 from archiver.bag.model import BagInfo, Oxum
 from archiver.bag.names import encode_path
 from archiver.bag.plan import Plan, PlannedDirectory
 from archiver.bag.progress import Progress, Silent
+from archiver.bag.proofs import SIGNATURES
 from archiver.bag.sidecar import SIDECAR_PATH, Holes, sidecar_lines
 from archiver.bag.stage import Finished, Staging, refuse_existing
+from archiver.bag.verifytext import verify_text
 from archiver.digest import Algorithm
 from archiver.digest.engine import Answer, Batch, Engine, plan_batches
 from archiver.digest.worker import COPY, HASH
@@ -39,6 +40,7 @@ from archiver.errors import (
     UsageError,
     storage_error,
 )
+from archiver.filesystem import free_space, weaknesses
 from archiver.i18n import _
 from archiver.policy import SidecarPolicy
 
@@ -470,6 +472,7 @@ class _Writer:
         tag_files = [
             self._write("bagit.txt", ["BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"]),
             self._write("bag-info.txt", self._info_lines()),
+            self._write("VERIFY.txt", [verify_text()]),
             self._write(
                 SIDECAR_PATH, sidecar_lines(self._plan, self._holes, self._request.sidecar)
             ),
@@ -543,7 +546,10 @@ class _Writer:
         system without modes is no failure: the bag is there and whole.
         """
         destination = self.staging.destination
+        proofs = os.path.join(destination, SIGNATURES)
         for directory, _directories, _files in os.walk(destination, topdown=False):
+            if f"{directory}/".startswith(f"{proofs}/"):
+                continue  # proof may be added later
             try:
                 mode = stat.S_IMODE(os.lstat(directory).st_mode)
                 os.chmod(directory, mode & ~_WRITE_BITS)

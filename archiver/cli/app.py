@@ -12,6 +12,9 @@ import typer
 
 from archiver import __version__
 from archiver.cli.bag import bag_app
+from archiver.cli.key import key_app
+from archiver.cli.setup import add_setup
+from archiver.cli.timestamp import timestamp_app
 from archiver.i18n import _
 
 __all__ = ["build_app"]
@@ -61,5 +64,8 @@ def build_app() -> typer.Typer:
     ) -> None:
         pass  # main() has taken these already; they stand here for --help
 
+    add_setup(app)
     app.add_typer(bag_app(SETTINGS), name="bag")
+    app.add_typer(key_app(SETTINGS), name="key")
+    app.add_typer(timestamp_app(SETTINGS), name="timestamp")
     return app

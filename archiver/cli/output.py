@@ -15,7 +15,7 @@ from archiver.i18n import _, ngettext
 if TYPE_CHECKING:
     from archiver.findings import Finding  # the catalogue behind it costs start-up time
 
-__all__ = ["Output", "count_files", "human_size", "printable", "settings"]
+__all__ = ["Output", "count_files", "finding_json", "human_size", "printable", "settings"]
 
 _COLORS = {"red": "31", "green": "32", "yellow": "33", "bold": "1"}
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -61,6 +61,18 @@ def count_files(count: int) -> str:
     return ngettext("{count} file", "{count} files", count).format(count=count)
 
 
+def finding_json(finding: Finding) -> dict[str, object]:
+    """A finding as JSON has it."""
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "path": finding.path,
+        "message": finding.message,
+        "details": dict(finding.details),
+        "reference": finding.reference,
+    }
+
+
 class Output:
     """Prints for one command. ``quiet`` keeps warnings and talk back."""
 
@@ -98,7 +110,12 @@ class Output:
         sys.stdout.flush()
         print(f"{self.paint('error:', 'red', sys.stderr)} {printable(text)}", file=sys.stderr)
         if hint:
-            print(f"{self.paint('hint:', 'bold', sys.stderr)} {printable(hint)}", file=sys.stderr)
+            self.hint(hint)
+
+    def hint(self, text: str) -> None:
+        """The next step."""
+        sys.stdout.flush()
+        print(f"{self.paint('hint:', 'bold', sys.stderr)} {printable(text)}", file=sys.stderr)
 
     def paint(self, text: str, color: str, stream: object = None) -> str:
         """``text`` in ``color`` where the stream is a terminal that wants it."""

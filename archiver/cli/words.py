@@ -5,12 +5,17 @@ Job: one table, so that every command says the same thing the same way.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from archiver.cli.output import count_files, human_size
 from archiver.findings import Claim, Outcome
 from archiver.i18n import N_, _
 from archiver.verify import VerificationReport
 
-__all__ = ["LIMITS", "VERDICTS", "WEAKNESSES", "claim_lines"]
+if TYPE_CHECKING:
+    from archiver.verify.seal import Seal
+
+__all__ = ["HINTS", "LIMITS", "VERDICTS", "WEAKNESSES", "claim_lines", "proven_line"]
 
 VERDICTS = {
     "valid": N_("VALID"),
@@ -42,7 +47,33 @@ LIMITS = {
         "Not proved: who made this bag and when. No signature was checked, and whoever"
         " changes a file can also change its checksum."
     ),
+    "sealed": N_(
+        "Not proved: that what the files show is true, nor that no other version was kept."
+    ),
+    "sealed-undated": N_(
+        "Not proved: when it was signed (no trusted time stamp was checked), that what the files"
+        " show is true, nor that no other version was kept."
+    ),
 }
+HINTS = {
+    "E-TRU-002": N_(
+        "Name whom you trust, with a certificate you have from outside of the bag: --trust ca.pem"
+        " (or --trust sha256:... with the fingerprint that you were told)."
+    ),
+    "E-TRU-001": N_("Ask who signed it for their CA's certificate, and compare its fingerprint."),
+    "E-TRU-003": N_(
+        "Somebody made a CA of the same name. Compare its fingerprint with the one you were told."
+    ),
+    "E-TRU-004": N_("A trusted time stamp from before the end would help: --tsa-root FILE."),
+    "E-TRU-005": N_("A trusted time stamp from before the revocation would help: --tsa-root FILE."),
+    "E-TRU-006": N_("Get the newest trust list, and compare its CA's fingerprint."),
+    "E-SIG-001": N_("Get a sealed copy, or sign the bag: archiver bag sign BAG --key NAME."),
+    "E-SIG-002": N_("Look for another copy of the bag: signatures/ was lost or taken away."),
+    "E-TIM-002": N_("Send the request: archiver bag timestamp BAG --tsa URL."),
+    "E-TIM-001": N_("Get a time stamp now: archiver bag timestamp BAG --tsa URL."),
+    "E-TIM-003": N_("Name the TSA's root certificate: --tsa-root FILE."),
+}
+"""The next step where a proof is missing, by finding."""
 WEAKNESSES = {
     "rename": N_("this file system has no rename that never replaces; a plain one was used"),
     "modes": N_("this file system keeps no permissions: the bag is not read-only"),
@@ -73,4 +104,30 @@ def _basis(claim: Claim, report: VerificationReport) -> str:
         return f"{count_files(facts.payload_files)}, {human_size(facts.payload_bytes)}"
     if claim.name == "fixity":
         return ", ".join(facts.payload_algorithms)
+    if report.seal is not None:
+        return _proof_basis(claim.name, report.seal)
     return ""
+
+
+def _proof_basis(step: str, seal: Seal) -> str:
+    """What stands behind a claim of the seal; names are those of certificates."""
+    counted = seal.counted
+    if step == "signature":
+        return ", ".join(f"{one.signer} ({one.fingerprint[:16]})" for one in counted)
+    if step == "trust":
+        return ", ".join(dict.fromkeys(one.trust.anchor for one in counted if one.trust))
+    if step == "time":
+        times = (one.proven_at for one in counted if one.proven_at)
+        return ", ".join(dict.fromkeys(time.isoformat(" ", "seconds") for time in times))
+    return ""
+
+
+def proven_line(seal: Seal) -> str:
+    """What a sealed bag proves, in one sentence."""
+    names = ", ".join(dict.fromkeys(one.signer for one in seal.counted))
+    times = [one.proven_at for one in seal.counted if one.proven_at]
+    if not seal.proven_time:
+        return _("Proved: not a byte was changed since {names} signed it.").format(names=names)
+    return _("Proved: not a byte was changed since {time}, when {names} had signed it.").format(
+        time=max(times).isoformat(" ", "seconds"), names=names
+    )

@@ -428,12 +428,184 @@ _BAG = (
     ),
     # -- 4-8 the seal
     _entry(
-        "U-SEAL-001",
+        "E-SCO-001",
         "seal-scope",
-        "Archiver-Seal",
+        "docs/proof.md",
+        N_("the bag is sealed, but what its signatures are made over is missing"),
+    ),
+    _entry(
+        "E-SCO-002",
+        "seal-scope",
+        "docs/proof.md",
+        N_("ADDED: no signature covers this file, since tagmanifest-sha512.txt doesn't list it"),
+    ),
+    _entry(
+        "E-SCO-003",
+        "seal-scope",
+        "docs/bag-layout.md",
+        N_("ADDED: this is no kind of file that belongs into signatures/"),
+    ),
+    _entry(
+        "E-SCO-004",
+        "seal-scope",
+        "docs/bag-layout.md",
         N_(
-            "the bag declares a seal ({seal}), which this release can't check; check it by hand with openssl, or with a later release"
+            "the bag's manifests are not those it was sealed with: payload {payload}, tag files {tag}"
         ),
+    ),
+    _entry(
+        "E-SCO-005",
+        "seal-scope",
+        "RFC 8493 §2.4",
+        N_("the seal rests on weak payload digests only ({algorithms}): files can be exchanged"),
+    ),
+    _entry(
+        "W-SCO-006",
+        "seal-scope",
+        "docs/bag-layout.md",
+        N_("left by a run that was interrupted; it proves nothing and can be removed"),
+    ),
+    _entry(
+        "E-SCO-007",
+        "seal-scope",
+        "docs/bag-layout.md",
+        N_("the tag manifests of a sealed bag must list the same files"),
+    ),
+    _entry(
+        "E-SIG-001",
+        "signature",
+        "docs/proof.md",
+        N_("UNSIGNED: nobody has signed this bag"),
+    ),
+    _entry(
+        "E-SIG-002",
+        "signature",
+        "Archiver-Seal",
+        N_("MISSING SIGNATURE: the bag was sealed by {seal}, and that signature is not there"),
+    ),
+    _entry(
+        "E-SIG-003",
+        "signature",
+        "RFC 5652 §5.6",
+        N_("the signature doesn't hold: {reason}"),
+    ),
+    _entry(
+        "E-SIG-004",
+        "signature",
+        "RFC 5652",
+        N_("the only signature can't be read: {reason}"),
+    ),
+    _entry(
+        "E-SIG-005",
+        "signature",
+        "RFC 5280 §4.2.1.3",
+        N_("the signature holds, but its signer may not sign: {reason}"),
+    ),
+    _entry(
+        "E-SIG-006",
+        "signature",
+        "Archiver-Seal",
+        N_("the declared seal can't be read: {seal}"),
+    ),
+    _entry(
+        "W-SIG-010",
+        "signature",
+        "docs/proof.md",
+        N_("a file that proves nothing lies beside the signatures: {reason}; it changes nothing"),
+    ),
+    _entry(
+        "W-SIG-011",
+        "signature",
+        "docs/verification.md",
+        N_("only the first {limit} signatures were looked at"),
+    ),
+    _entry(
+        "U-SIG-012",
+        "signature",
+        "RFC 5652",
+        N_("the signature can't be checked: {reason}"),
+    ),
+    _entry(
+        "E-TRU-001",
+        "trust",
+        "RFC 5280 §6",
+        N_("UNKNOWN SIGNER: {signer} doesn't lead to a certificate that you trust"),
+    ),
+    _entry(
+        "E-TRU-002",
+        "trust",
+        "RFC 5280 §6",
+        N_("UNKNOWN SIGNER: {signer}; no certificate was named that you trust"),
+    ),
+    _entry(
+        "E-TRU-003",
+        "trust",
+        "RFC 5280 §6",
+        N_("UNKNOWN SIGNER: {signer} names a trusted CA as its issuer, but another key signed it"),
+    ),
+    _entry(
+        "E-TRU-004",
+        "trust",
+        "RFC 5280 §4.1.2.5",
+        N_(
+            "EXPIRED: the certificate of {signer} holds from {first} to {last}, and it is not proven that the signature was made then"
+        ),
+    ),
+    _entry(
+        "E-TRU-005",
+        "trust",
+        "RFC 5280 §5",
+        N_(
+            "REVOKED: {signer} is revoked for all after {since}, and it is not proven that the signature is older"
+        ),
+    ),
+    _entry(
+        "E-TRU-006",
+        "trust",
+        "docs/proof.md",
+        N_("UNKNOWN SIGNER: {signer} is not on the trust list"),
+    ),
+    _entry(
+        "E-TIM-001",
+        "time",
+        "RFC 3161",
+        N_("NO TIME STAMP: it is not proven when the signature was made"),
+    ),
+    _entry(
+        "E-TIM-002",
+        "time",
+        "RFC 3161",
+        N_("PENDING: a time stamp was asked for, and its answer has not come yet"),
+    ),
+    _entry(
+        "E-TIM-003",
+        "time",
+        "RFC 3161",
+        N_("the time stamp proves nothing: {reason}"),
+    ),
+    _entry(
+        "E-TIM-004",
+        "time",
+        "RFC 3161",
+        N_("{wanted} time stamps by different TSAs are required, {found} are proven"),
+    ),
+    _entry(
+        "W-TIM-010",
+        "time",
+        "RFC 3161",
+        N_("the time stamp proves nothing: {reason}; nobody asked for it"),
+    ),
+    _entry(
+        "W-TIM-011",
+        "time",
+        "RFC 3161",
+        N_("PENDING: a time stamp was asked for, and its answer has not come yet"),
+    ),
+    _entry(
+        "W-TIM-012",
+        "time",
+        "RFC 3161",
+        N_("this time stamp was not judged, since no TSA's root was named that you trust"),
     ),
     # -- 9 policy
     _entry(
@@ -441,6 +613,20 @@ _BAG = (
         "policy",
         "policy",
         N_("the policy {policy} requires a {algorithm} payload manifest"),
+    ),
+    _entry(
+        "E-POL-002",
+        "policy",
+        "policy",
+        N_("the policy {policy} requires {wanted} trusted signatures, {found} are proven"),
+    ),
+    _entry(
+        "E-POL-003",
+        "policy",
+        "policy",
+        N_(
+            "the policy {policy} requires {wanted} trusted time stamps over each signature, {found} are proven"
+        ),
     ),
     # -- 10 second opinion
     _entry(

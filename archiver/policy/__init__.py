@@ -18,7 +18,7 @@ from archiver.digest import ALGORITHMS
 from archiver.errors import PolicyError
 from archiver.i18n import _
 
-__all__ = ["BagPolicy", "Policy", "SidecarPolicy", "load_policy", "policy_names"]
+__all__ = ["BagPolicy", "Policy", "ProofPolicy", "SidecarPolicy", "load_policy", "policy_names"]
 
 _MAX_CHAIN = 10
 
@@ -42,6 +42,16 @@ class SidecarPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProofPolicy:
+    """``[proof]``: how many trusted signatures a bag needs, and how many trusted time
+    stamps, each from another TSA, each of them.
+    """
+
+    signatures: int = 0
+    time_stamps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """A whole policy, with what it extends merged in."""
 
@@ -49,9 +59,15 @@ class Policy:
     description: str = ""
     bag: BagPolicy = field(default_factory=BagPolicy)
     sidecar: SidecarPolicy = field(default_factory=SidecarPolicy)
+    proof: ProofPolicy = field(default_factory=ProofPolicy)
 
 
-_TABLES: dict[str, type[Any]] = {"bag": BagPolicy, "sidecar": SidecarPolicy}
+_TABLES: dict[str, type[Any]] = {
+    "bag": BagPolicy,
+    "sidecar": SidecarPolicy,
+    "proof": ProofPolicy,
+}
+_MAX_COUNT = 16
 _TOP_LEVEL = ("description", "extends", *_TABLES)
 
 
@@ -163,6 +179,11 @@ class _Checker:
         if isinstance(default, bool):
             if not isinstance(given, bool):
                 self._fail(key, table, _("{key} must be true or false").format(key=key))
+            return given
+        if isinstance(default, int):
+            if type(given) is not int or not 0 <= given <= _MAX_COUNT:
+                text = _("{key} must be a whole number from 0 to {limit}")
+                self._fail(key, table, text.format(key=key, limit=_MAX_COUNT))
             return given
         if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
             self._fail(key, table, _("{key} must be a list of names").format(key=key))

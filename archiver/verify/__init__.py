@@ -6,8 +6,9 @@ writes nothing.
 
 From Python::
 
-    from archiver.verify import verify_bag
-    report = verify_bag("case-001")
+    from archiver.verify import VerifyOptions, load_anchors, verify_bag
+    anchors = load_anchors(trust=["ca.pem"], tsa_roots=["tsa-root.pem"])
+    report = verify_bag("case-001", VerifyOptions(anchors=anchors))
     print(report.verdict, [finding.message for finding in report.findings])
     report.raise_for_errors()
 """
@@ -15,17 +16,25 @@ From Python::
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from archiver.bag.opening import MAX_EXPANSION, open_tree
 from archiver.bag.progress import Progress
+from archiver.bag.tree import BagTree
 from archiver.bag.validate import BagFacts, check_bag
 from archiver.findings import Claim, Findings, Outcome, VerificationError
 from archiver.findings.catalogue import STEPS
 from archiver.i18n import _
-from archiver.policy import Policy
+from archiver.policy import Policy, ProofPolicy
 
-__all__ = ["Verdict", "VerificationReport", "VerifyOptions", "verify_bag"]
+if TYPE_CHECKING:  # cryptography costs start-up time: only where there is something to check
+    from archiver.pki.anchors import Anchors
+    from archiver.verify.seal import Seal
+
+__all__ = ["Verdict", "VerificationReport", "VerifyOptions", "load_anchors", "verify_bag"]
 
 
 class Verdict(enum.Enum):
@@ -47,15 +56,23 @@ EXIT_CODES = {
 }
 _INTEGRITY = ("structure", "complete", "fixity")
 _PROOF = ("seal-scope", "signature", "trust", "time", "custody", "policy")
+_ALTERED = ("E-SCO-001", "E-SCO-002", "E-SCO-003", "E-SCO-004", "E-SCO-007", "E-SIG-003")
+"""Failures of a proof that mean: this is not what was sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOptions:
-    """What to check, and within which limits (docs/verification.md)."""
+    """What to check, and within which limits (docs/verification.md).
+
+    ``anchors`` are what the checker trusts (:func:`load_anchors`); ``at`` (aware) judges as
+    of that moment instead of now.
+    """
 
     fast: bool = False
     second_opinion: bool = False
     policy: Policy | None = None
+    anchors: Anchors | None = None
+    at: datetime | None = None
     max_expansion: int = MAX_EXPANSION
     workers: int | None = None
 
@@ -69,6 +86,8 @@ class VerificationReport:
     claims: tuple[Claim, ...]
     findings: Findings
     facts: BagFacts
+    seal: Seal | None = None
+    """The signatures and time stamps; None where there are none and none were asked for."""
 
     @property
     def exit_code(self) -> int:
@@ -99,44 +118,91 @@ def verify_bag(
     try:
         # Steps 1 to 3: structure, complete, fixity.
         facts = check_bag(tree, findings, fast=options.fast, progress=progress)
+        seal = _check_seal(tree, facts, options, findings)  # steps 4 to 7
     finally:
         tree.close()
-    _check_seal(facts, findings)  # steps 4 to 8
     if options.policy is not None:
-        _check_policy(options.policy, facts, findings)  # step 9
-    asked = [*_INTEGRITY]
-    if options.fast:
-        asked.remove("fixity")
-    if findings.has("U-SEAL-001"):
-        asked.append("seal-scope")
-    if options.policy is not None:
-        asked.append("policy")
+        _check_policy(options.policy, facts, seal, findings)  # step 9
     if options.second_opinion:
         _ask_reference(path, findings)  # step 10
-        asked.append("second-opinion")
+    asked = _asked(options, seal)
     listed = bool(facts.payload_algorithms)
     claims = tuple(_claim(step, asked, findings, listed=listed) for step in STEPS)
-    verdict = _verdict(claims, fast=options.fast)
     return VerificationReport(
-        bag=path, verdict=verdict, claims=claims, findings=findings, facts=facts
+        bag=path,
+        verdict=_verdict(claims, findings, fast=options.fast),
+        claims=claims,
+        findings=findings,
+        facts=facts,
+        seal=seal,
     )
 
 
-def _check_seal(facts: BagFacts, findings: Findings) -> None:
-    """A declared seal is never passed over in silence."""
-    for label in ("Archiver-Seal", "Archiver-Time-Stamp"):
-        for value in facts.info.all(label):
-            findings.add("U-SEAL-001", _info_file(facts), seal=f"{label}: {value}")
+def load_anchors(
+    *,
+    trust: Sequence[str] = (),
+    tsa_roots: Sequence[str] = (),
+    crls: Sequence[str] = (),
+) -> Anchors:
+    """What is trusted, from files (see :func:`archiver.verify.anchors.load_anchors`)."""
+    from archiver.verify.anchors import load_anchors as load
+
+    return load(trust=trust, tsa_roots=tsa_roots, crls=crls)
 
 
-def _info_file(facts: BagFacts) -> str:
-    return facts.declaration.info_file if facts.declaration else "bag-info.txt"
+def _asked(options: VerifyOptions, seal: Seal | None) -> set[str]:
+    """The steps that are judged."""
+    asked = {"structure", "complete"}
+    if not options.fast:
+        asked.add("fixity")
+    if seal is not None:
+        asked |= {"seal-scope"} if seal.sealed else set()
+        asked |= {"signature"} if seal.asked_signature else set()
+        asked |= {"trust"} if seal.asked_signature and seal.counted else set()
+        asked |= {"time"} if seal.asked_time or seal.proven_time else set()
+    if options.policy is not None:
+        asked.add("policy")
+    if options.second_opinion:
+        asked.add("second-opinion")
+    return asked
 
 
-def _check_policy(policy: Policy, facts: BagFacts, findings: Findings) -> None:
+def _check_seal(
+    tree: BagTree, facts: BagFacts, options: VerifyOptions, findings: Findings
+) -> Seal | None:
+    """Steps 4 to 7, where there is a seal or somebody asks for one. Nothing is claimed of
+    a bag that could only be seen in part, or read by guessing.
+    """
+    wanted = options.policy.proof if options.policy else ProofPolicy()
+    seals = any(facts.info.all(label) for label in ("Archiver-Seal", "Archiver-Time-Stamp"))
+    asked = options.anchors is not None or wanted.signatures or wanted.time_stamps
+    unseen = tree.cut_short or facts.declaration is None or not facts.payload_algorithms
+    if unseen or not (seals or facts.proofs.signatures or asked):
+        return None
+    from archiver.pki.anchors import Anchors
+    from archiver.verify.seal import SealRequest, check_seal
+
+    request = SealRequest(
+        anchors=options.anchors or Anchors(),
+        now=options.at or datetime.now(UTC),
+        signatures=wanted.signatures,
+        time_stamps=wanted.time_stamps,
+    )
+    return check_seal(tree, facts, request, findings)
+
+
+def _check_policy(policy: Policy, facts: BagFacts, seal: Seal | None, findings: Findings) -> None:
     for algorithm in policy.bag.algorithms:
         if algorithm not in facts.payload_algorithms:
             findings.add("E-POL-001", policy=policy.name, algorithm=algorithm)
+    signatures = seal.signatures if seal else ()
+    trusted = {one.fingerprint: one for one in signatures if one.trusted}
+    wanted = policy.proof
+    if len(trusted) < wanted.signatures:
+        findings.add("E-POL-002", policy=policy.name, wanted=wanted.signatures, found=len(trusted))
+    stamped = min((one.proven_stamps for one in trusted.values()), default=0)
+    if stamped < wanted.time_stamps:
+        findings.add("E-POL-003", policy=policy.name, wanted=wanted.time_stamps, found=stamped)
 
 
 def _ask_reference(path: str, findings: Findings) -> None:
@@ -159,7 +225,7 @@ def _integrity(findings: Findings) -> Verdict:
     return Verdict.UNDECIDED if Outcome.UNDECIDED in outcomes else Verdict.VALID
 
 
-def _claim(step: str, asked: list[str], findings: Findings, *, listed: bool) -> Claim:
+def _claim(step: str, asked: set[str], findings: Findings, *, listed: bool) -> Claim:
     if step not in asked:
         return Claim(name=step, outcome=Outcome.NOT_ASKED)
     outcome = findings.outcome(step)
@@ -168,10 +234,10 @@ def _claim(step: str, asked: list[str], findings: Findings, *, listed: bool) -> 
     return Claim(name=step, outcome=outcome)
 
 
-def _verdict(claims: tuple[Claim, ...], *, fast: bool) -> Verdict:
+def _verdict(claims: tuple[Claim, ...], findings: Findings, *, fast: bool) -> Verdict:
     """The worst wins: not intact, then undecided, then unproven."""
     outcome = {claim.name: claim.outcome for claim in claims}
-    if any(outcome[step] is Outcome.FAILS for step in _INTEGRITY):
+    if any(outcome[step] is Outcome.FAILS for step in _INTEGRITY) or findings.has(*_ALTERED):
         return Verdict.INVALID
     if Outcome.UNDECIDED in outcome.values():
         return Verdict.UNDECIDED

@@ -13,18 +13,21 @@ import errno
 import functools
 import os
 import platform
+import secrets
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 __all__ = [
     "RenameFallback",
     "free_space",
     "rename_no_replace",
+    "replace_file",
     "sync_directory",
     "sync_tree",
     "weaknesses",
+    "write_new_file",
 ]
 
 _RENAME_NOREPLACE = 1
@@ -128,6 +131,43 @@ def _rename_flagged(source: bytes, target: bytes) -> int:
     else:  # pragma: no cover  # C libraries without either
         return errno.ENOSYS
     return ctypes.get_errno() if failed else 0
+
+
+def write_new_file(path: str, data: bytes, mode: int) -> None:
+    """Have ``data`` under ``path``, whole, durable and replacing nothing.
+
+    Raises FileExistsError where there is something, OSError where it can't be written;
+    then nothing is left behind. A kill may leave a hidden ``.….partial`` beside it.
+    """
+    with _written_beside(path, data, mode) as partial, contextlib.suppress(RenameFallback):
+        rename_no_replace(partial, path)
+    sync_directory(os.path.dirname(path) or ".")
+
+
+def replace_file(path: str, data: bytes, mode: int) -> None:
+    """The same, taking the place of what was there, in one step. Raises OSError."""
+    with _written_beside(path, data, mode) as partial:
+        os.replace(partial, path)
+    sync_directory(os.path.dirname(path) or ".")
+
+
+@contextlib.contextmanager
+def _written_beside(path: str, data: bytes, mode: int) -> Iterator[str]:
+    """A hidden file beside ``path`` with ``data`` synced; taken away unless it was moved."""
+    partial = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(descriptor, "wb", buffering=0) as file:
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+            with contextlib.suppress(PermissionError):  # file systems without modes
+                os.chmod(descriptor, mode)
+            os.fsync(descriptor)
+        yield partial
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
 
 
 def weaknesses(directory: str) -> frozenset[str]:

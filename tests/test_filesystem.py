@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.bag import filesystem
-from archiver.bag.filesystem import (
+from archiver import filesystem
+from archiver.filesystem import (
     RenameFallback,
     free_space,
     rename_no_replace,
@@ -79,7 +79,7 @@ def test_free_space(tmp_path: Path) -> None:
 
 CALLS = """
 import sys
-from archiver.bag import filesystem
+from archiver import filesystem
 try:
     getattr(filesystem, sys.argv[1])(*sys.argv[2:])
     print("done")

@@ -1,8 +1,8 @@
-"""One finished bag without a vault: plan, stage, read back, commit.
+"""One finished bag without a vault: plan, stage, read back, sign, commit, stamp.
 
-Job: what ``archiver bag create`` does, for programs. Limits: signing and time
-stamps come in between staging and commit (docs/architecture.md), in this
-release nothing does.
+Job: what ``archiver bag create`` does, for programs. Limits: a bag is signed before
+it can be seen, and stamped after: a TSA may be slow, and must not keep a finished bag
+from its place.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from archiver.bag.filesystem import sync_tree
 from archiver.bag.model import BagInfo
 from archiver.bag.plan import Plan, PlanOptions, plan_bag, plan_files
 from archiver.bag.progress import Progress
@@ -21,11 +21,23 @@ from archiver.bag.validate import check_bag
 from archiver.bag.write import BagRequest, WrittenBag, write_bag
 from archiver.digest import ALGORITHMS, Algorithm
 from archiver.errors import SourceError, StorageError, UsageError
+from archiver.filesystem import sync_tree
 from archiver.findings import Findings, Severity
 from archiver.i18n import _
 from archiver.policy import Policy
 
-__all__ = ["CreateOptions", "FileList", "choose_algorithms", "create_bag", "plan_sources"]
+if TYPE_CHECKING:  # cryptography costs start-up time: only where something is signed
+    from archiver.pki.keyring import SigningKey
+    from archiver.seal.stamping import StampOptions
+
+__all__ = [
+    "CreateOptions",
+    "FileList",
+    "Sealing",
+    "choose_algorithms",
+    "create_bag",
+    "plan_sources",
+]
 
 SIGNED_ALGORITHM = "sha512"
 """Always among the algorithms: its tag manifest is what gets signed."""
@@ -40,6 +52,28 @@ class FileList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sealing:
+    """Who signs, and which time stamps are asked for (``require_stamp``: without one the
+    bag is not proven).
+    """
+
+    signers: tuple[SigningKey, ...]
+    stamps: StampOptions
+    require_stamp: bool = False
+
+    def declaration(self) -> list[tuple[str, str]]:
+        """What bag-info.txt says of the seal before it is made, so that it can't be taken
+        away unnoticed.
+        """
+        elements = [
+            ("Archiver-Seal", f"sha256:{one.certificate.fingerprint}") for one in self.signers
+        ]
+        if self.require_stamp:
+            elements.append(("Archiver-Time-Stamp", "required"))
+        return elements
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions:
     """How a bag is to be made. ``now`` is an aware time, ``identifier`` a URI."""
 
@@ -48,6 +82,7 @@ class CreateOptions:
     identifier: str
     algorithms: tuple[str, ...] = ()
     info: BagInfo = field(default_factory=BagInfo)
+    sealing: Sealing | None = None
     verify_after: bool | None = None
     checkpoint_seconds: float = 20.0
     workers: int | None = None
@@ -134,12 +169,13 @@ def create_bag(
     """Make the planned bag at ``destination``. Raises ArchiverError.
 
     Where reading back is asked for, the bag only appears once it has been read
-    from the disk and found right.
+    from the disk and found right; where a seal is asked for, once it is signed. Time
+    stamps are then waited for with :func:`~archiver.seal.stamping.stamp_bag`.
     """
-    policy = options.policy
+    policy, sealing = options.policy, options.sealing
     request = BagRequest(
         algorithms=choose_algorithms(options.algorithms or policy.bag.algorithms),
-        info=options.info,
+        info=options.info.with_elements(sealing.declaration() if sealing else ()),
         identifier=options.identifier,
         now=options.now,
         sidecar=policy.sidecar,
@@ -153,6 +189,12 @@ def create_bag(
         if verify_after:
             say(_("reading the bag back from the disk"))
             _read_back(staged, progress, options.workers)
+        if sealing:
+            from archiver.seal.proofs import sign_bag
+            from archiver.seal.stamping import add_requests
+
+            sign_bag(staged, sealing.signers, options.now)
+            add_requests(staged, sealing.stamps, unaddressed=sealing.require_stamp)
 
     return write_bag(plan, destination, request, progress=progress, seal=finish)
 

@@ -1,0 +1,465 @@
+"""``archiver bag create``: options in, one call, answers out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from archiver.cli.bag_sign import stamps_json, tell_stamps
+from archiver.cli.options import (
+    key_dir_option,
+    key_option,
+    passphrase_option,
+    tsa_option,
+    tsa_root_option,
+)
+from archiver.cli.output import Output, count_files, finding_json, human_size, printable
+from archiver.errors import ArchiverError, UsageError
+from archiver.i18n import _
+
+__all__ = ["add_create"]
+
+_WARNINGS_SHOWN = 20
+_FINDINGS_SHOWN = 1000
+
+
+def add_create(app: typer.Typer) -> None:
+    """``bag create``."""
+
+    @app.command(
+        help=_(
+            "Make a bag from files and directories. Sources are only read; the bag appears"
+            " whole or not at all, and nothing is ever replaced."
+        ),
+        epilog=_(
+            "Example: archiver bag create evidence/ -o case-001 --info 'Contact-Name: Archive'"
+        ),
+    )
+    def create(
+        sources: Annotated[
+            list[str] | None,
+            typer.Argument(
+                metavar="SOURCE...",
+                help=_("What to pack: one directory (its content goes below data/), or several."),
+                show_default=False,
+            ),
+        ] = None,
+        output: Annotated[
+            str,
+            typer.Option(
+                "--output", "-o", metavar="BAG", help=_("The bag to make; must not exist.")
+            ),
+        ] = "",
+        algorithm: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--algorithm",
+                metavar="NAME",
+                help=_("A digest algorithm (repeatable); sha512 is always there."),
+            ),
+        ] = None,
+        info: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--info", metavar="'LABEL: VALUE'", help=_("A line for bag-info.txt (repeatable).")
+            ),
+        ] = None,
+        policy: Annotated[
+            str,
+            typer.Option(
+                "--policy", metavar="NAME", help=_("The policy to follow, or a .toml file.")
+            ),
+        ] = "default",
+        key: Annotated[
+            list[str] | None,
+            key_option(
+                _("Seal with this key (repeatable): a name in the key directory, or a file.")
+            ),
+        ] = None,
+        key_dir: Annotated[str, key_dir_option()] = "",
+        passphrase_file: Annotated[str, passphrase_option()] = "",
+        tsa: Annotated[list[str] | None, tsa_option()] = None,
+        tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
+        exclude: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--exclude",
+                metavar="PATTERN",
+                help=_("Leave out names (or, with a /, paths) like this; recorded."),
+            ),
+        ] = None,
+        files_from: Annotated[
+            str | None,
+            typer.Option(
+                "--files-from",
+                metavar="FILE",
+                help=_(
+                    "Read the files to pack from FILE (- for standard input),"
+                    " one a line or NUL-separated."
+                ),
+            ),
+        ] = None,
+        base: Annotated[
+            str,
+            typer.Option(
+                "--base", metavar="DIR", help=_("With --files-from: the names are relative to DIR.")
+            ),
+        ] = ".",
+        encode_names: Annotated[
+            bool,
+            typer.Option(
+                "--encode-names",
+                help=_("Keep names that collide or are not UTF-8 under a lossless spelling."),
+            ),
+        ] = False,
+        record_links_out: Annotated[
+            bool,
+            typer.Option(
+                "--record-links-out",
+                help=_("Record symbolic links that leave the source instead of refusing."),
+            ),
+        ] = False,
+        bag_in_bag: Annotated[
+            bool, typer.Option("--bag-in-bag", help=_("Pack a source that is itself a bag."))
+        ] = False,
+        verify_after: Annotated[
+            bool | None,
+            typer.Option(
+                "--verify-after/--no-verify-after",
+                help=_("Read the bag back from the disk before it appears."),
+                show_default=False,
+            ),
+        ] = None,
+        max_files: Annotated[
+            int | None,
+            typer.Option(
+                "--max-files",
+                metavar="N",
+                min=1,
+                help=_("Make a group of bags, BAG-1, BAG-2..., of at most N files each."),
+            ),
+        ] = None,
+        max_bytes: Annotated[
+            str,
+            typer.Option(
+                "--max-bytes",
+                metavar="SIZE",
+                help=_("The same by size: bytes, or with K, M, G or T (powers of 1000)."),
+            ),
+        ] = "",
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        quiet: Annotated[
+            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
+        ] = False,
+    ) -> int:
+        from archiver.bag.plan import PlanOptions
+        from archiver.policy import load_policy
+
+        chosen = load_policy(policy)
+        options = PlanOptions(
+            exclude=tuple(exclude or ()),
+            encode_names=encode_names,
+            bag_in_bag=bag_in_bag,
+            record_links_out=record_links_out,
+            absolute_link_targets=chosen.sidecar.absolute_link_targets,
+        )
+        request = _CreateRequest(
+            sources=sources or [],
+            output=output,
+            files_from=files_from,
+            base=base,
+            algorithms=tuple(algorithm or ()),
+            info=info or [],
+            verify_after=verify_after,
+            max_files=max_files,
+            max_bytes=_size(max_bytes) if max_bytes else None,
+            keys=tuple(key or ()),
+            key_dir=key_dir,
+            passphrase_file=passphrase_file,
+            tsa=tuple(tsa or ()),
+            tsa_roots=tuple(tsa_root or ()),
+        )
+        return _create(request, chosen, options, Output(quiet=quiet), as_json=as_json, quiet=quiet)
+
+
+class _CreateRequest:
+    """The options of ``bag create`` that need reading first."""
+
+    def __init__(self, **values: Any) -> None:
+        self.sources: list[str] = values["sources"]
+        self.output: str = values["output"]
+        self.files_from: str | None = values["files_from"]
+        self.base: str = values["base"]
+        self.algorithms: tuple[str, ...] = values["algorithms"]
+        self.info: list[str] = values["info"]
+        self.verify_after: bool | None = values["verify_after"]
+        self.max_files: int | None = values["max_files"]
+        self.max_bytes: int | None = values["max_bytes"]
+        self.keys: tuple[str, ...] = values["keys"]
+        self.key_dir: str = values["key_dir"]
+        self.passphrase_file: str = values["passphrase_file"]
+        self.tsa: tuple[str, ...] = values["tsa"]
+        self.tsa_roots: tuple[str, ...] = values["tsa_roots"]
+
+    def check(self) -> None:
+        """Raise UsageError where something essential is missing."""
+        if not self.output:
+            raise UsageError(
+                _("no bag was named"), hint=_("Say where the bag is to be made: -o BAG.")
+            )
+        if bool(self.sources) == (self.files_from is not None):
+            raise UsageError(
+                _("name what to pack: SOURCE..., or --files-from FILE, not both"),
+                hint=_("See 'archiver bag create --help'."),
+            )
+
+    def sealing(self, policy: Any, now: Any) -> Any:
+        """The seal that is asked for, with open keys, or None. Raises ArchiverError."""
+        wanted = policy.proof
+        needed = max(wanted.signatures, 1 if wanted.time_stamps or self.tsa else 0)
+        if len(set(self.keys)) < needed:
+            raise UsageError(
+                _("{count} signatures are required, {given} keys were given").format(
+                    count=needed, given=len(set(self.keys))
+                ),
+                hint=_("Name who signs with --key NAME; 'archiver setup' makes a key."),
+            )
+        if not self.keys:
+            return None
+        from archiver.cli.keys import sealing_for
+
+        return sealing_for(
+            self.keys,
+            self.key_dir,
+            self.passphrase_file,
+            self.tsa,
+            self.tsa_roots,
+            now,
+            require_stamp=wanted.time_stamps > 0,
+        )
+
+    def elements(self) -> list[tuple[str, str]]:
+        """``--info`` as (label, value)."""
+        pairs = []
+        for line in self.info:
+            label, colon, value = line.partition(":")
+            if not colon:
+                raise UsageError(
+                    _("--info {line!r} has no colon").format(line=line),
+                    hint=_("Write it as 'Label: value', for example 'Contact-Name: Archive'."),
+                )
+            pairs.append((label, value))
+        return pairs
+
+
+def _create(
+    request: _CreateRequest,
+    policy: Any,
+    plan_options: Any,
+    output: Output,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    import uuid
+    from datetime import UTC, datetime
+
+    from archiver.bag.stage import refuse_existing
+    from archiver.bag.write import check_info
+    from archiver.cli.progress import progress_for
+    from archiver.seal import CreateOptions, create_bag
+
+    request.check()
+    info = check_info(request.elements())
+    now = datetime.now(UTC)
+    plans = _plans(request, plan_options, output)
+    output.limited(plans[0].findings, _WARNINGS_SHOWN)
+    targets = _targets(request.output, len(plans))
+    for target in targets:
+        refuse_existing(target)
+    sealing = request.sealing(policy, now)
+    group = uuid.uuid4().urn
+    code = 0
+    for number, (plan, target) in enumerate(zip(plans, targets, strict=True), start=1):
+        options = CreateOptions(
+            policy=policy,
+            now=now,
+            identifier=uuid.uuid4().urn,
+            algorithms=request.algorithms,
+            info=_group_info(info, group, number, len(plans)),
+            verify_after=request.verify_after,
+            sealing=sealing,
+        )
+        progress = progress_for(quiet=quiet)
+        try:
+            made = create_bag(plan, target, options, progress=progress, say=output.say)
+        finally:
+            progress.clear()
+        stamps = _stamp(target, sealing)
+        _told_of_creation(made, plan, target, output, sealing, stamps, as_json=as_json)
+        tell_stamps(stamps, output, as_json=as_json)
+        if sealing and sealing.require_stamp and not _stamped_enough(stamps, policy):
+            code = 4
+    if code:
+        output.warning(_("the policy requires time stamps that have not come yet"))
+    if sealing is None:
+        output.say(
+            _(
+                "The bag is unsigned: its checksums show accidents, but whoever can change a file"
+                " can also change its checksum."
+            )
+        )
+    return code
+
+
+def _stamp(bag: str, sealing: Any) -> Any:
+    """Wait for the time stamps of a bag that is there already."""
+    if sealing is None or not sealing.stamps.urls:
+        return ()
+    from datetime import UTC, datetime
+
+    from archiver.seal.stamping import stamp_bag
+
+    return stamp_bag(bag, sealing.stamps, datetime.now(UTC))
+
+
+def _stamped_enough(stamps: Any, policy: Any) -> bool:
+    """Whether every signature has as many stamps as the policy wants."""
+    signatures = {one.signature for one in stamps}
+    wanted = policy.proof.time_stamps
+    return bool(signatures) and all(
+        sum(1 for one in stamps if one.signature == signature and not one.problem) >= wanted
+        for signature in signatures
+    )
+
+
+def _plans(request: _CreateRequest, plan_options: Any, output: Output) -> list[Any]:
+    """The plan, or the plans of a group. Says all that stands against it."""
+    from archiver.bag.plan import split_plan
+    from archiver.seal import plan_sources
+
+    sources = _file_list(request) if request.files_from is not None else request.sources
+    try:
+        plan = plan_sources(sources, request.output, plan_options)
+    except ArchiverError as error:
+        for finding in list(getattr(error, "findings", ()))[:_FINDINGS_SHOWN]:
+            if finding.code[0] == "E":
+                output.say_line(output.finding(finding))
+        raise
+    if request.max_files is None and request.max_bytes is None:
+        return [plan]
+    return split_plan(plan, max_files=request.max_files, max_bytes=request.max_bytes)
+
+
+def _targets(bag: str, count: int) -> list[str]:
+    """BAG, or BAG-1 to BAG-count with leading zeros, so that they sort."""
+    if count == 1:
+        return [bag]
+    width = len(str(count))
+    return [f"{bag.rstrip('/')}-{number:0{width}}" for number in range(1, count + 1)]
+
+
+def _group_info(info: Any, group: str, number: int, count: int) -> Any:
+    """bag-info.txt of one bag of a group (RFC 8493 §2.2.2)."""
+    if count == 1:
+        return info
+    if info.first("Bag-Count") is not None:
+        raise UsageError(
+            _("{label} is computed by the program and can't be given").format(label="Bag-Count")
+        )
+    elements = [("Bag-Count", f"{number} of {count}")]
+    if info.first("Bag-Group-Identifier") is None:
+        elements.insert(0, ("Bag-Group-Identifier", group))
+    return info.with_elements(elements)
+
+
+def _size(text: str) -> int:
+    """``4G`` as bytes."""
+    units = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+    digits = text.rstrip("KMGTkmgt")
+    unit = units.get(text[len(digits) :].upper())
+    if not digits.isdecimal() or unit is None or int(digits) == 0:
+        raise UsageError(
+            _("{text!r} is no size").format(text=text),
+            hint=_("Write bytes, or a number with K, M, G or T: 4G."),
+        )
+    return int(digits) * unit
+
+
+def _told_of_creation(
+    made: Any,
+    plan: Any,
+    bag: str,
+    output: Output,
+    sealing: Any,
+    stamps: Any,
+    *,
+    as_json: bool,
+) -> None:
+    from archiver.cli.words import WEAKNESSES
+
+    for weakness in sorted(made.weaknesses):
+        if weakness in WEAKNESSES:
+            output.warning(_(WEAKNESSES[weakness]))
+    for directory in made.changed_directories[:_WARNINGS_SHOWN]:
+        text = _("{path} changed meanwhile: what was added there is not in the bag")
+        output.warning(text.format(path=directory))
+    if made.resumed_files:
+        output.say(
+            _("went on from an interrupted run: {count} files were already there").format(
+                count=made.resumed_files
+            )
+        )
+    if as_json:
+        output.json(
+            {
+                "schema": "archiver/bag-create/1",
+                "bag": bag,
+                "payload_bytes": made.payload_bytes,
+                "payload_files": made.payload_files,
+                "signed": sealing is not None,
+                "signers": [
+                    {"name": one.certificate.name, "fingerprint": one.certificate.fingerprint}
+                    for one in (sealing.signers if sealing else ())
+                ],
+                "time_stamps": stamps_json(stamps),
+                "resumed_files": made.resumed_files,
+                "weaknesses": sorted(made.weaknesses),
+                "changed_directories": list(made.changed_directories),
+                "warnings": [finding_json(finding) for finding in plan.findings],
+            }
+        )
+        return
+    output.line(
+        f"{printable(bag)}: {count_files(made.payload_files)}, {human_size(made.payload_bytes)}"
+    )
+    for one in sealing.signers if sealing else ():
+        certificate = one.certificate
+        text = _("sealed by {name} ({fingerprint})")
+        told = text.format(name=certificate.name, fingerprint=certificate.fingerprint[:16])
+        output.line("  " + printable(told))
+
+
+def _file_list(request: _CreateRequest) -> Any:
+    """``--files-from``: names separated by NUL where there is one, else by line breaks."""
+    from archiver.seal import FileList
+
+    assert request.files_from is not None
+    try:
+        if request.files_from == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(request.files_from, "rb") as file:
+                data = file.read()
+    except OSError as error:
+        raise UsageError(
+            _("{path}: {reason}").format(path=request.files_from, reason=error.strerror)
+        ) from error
+    separator = b"\0" if b"\0" in data else b"\n"
+    names = [os.fsdecode(name) for name in data.split(separator) if name]
+    if not names:
+        raise UsageError(_("{path} names no files").format(path=request.files_from))
+    return FileList(request.base, tuple(name.removeprefix("./") for name in names))

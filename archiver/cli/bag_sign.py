@@ -1,0 +1,175 @@
+"""``archiver bag sign | timestamp``: proof for a bag that is finished."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from archiver.cli.options import (
+    key_dir_option,
+    key_option,
+    passphrase_option,
+    tsa_option,
+    tsa_root_option,
+)
+from archiver.cli.output import Output, printable
+from archiver.errors import UsageError
+from archiver.i18n import _
+
+__all__ = ["add_sign", "add_timestamp", "stamps_json", "tell_stamps"]
+
+
+def add_sign(app: typer.Typer) -> None:
+    """``bag sign``."""
+
+    @app.command(
+        help=_(
+            "Add a signature to a finished bag. The bag is checked first; nothing outside of"
+            " signatures/ is touched."
+        ),
+        epilog=_("Example: archiver bag sign case-001 --key ana-laptop"),
+    )
+    def sign(
+        bag: Annotated[
+            str, typer.Argument(metavar="BAG", help=_("A bag in a directory."), show_default=False)
+        ],
+        key: Annotated[list[str], key_option()],
+        key_dir: Annotated[str, key_dir_option()] = "",
+        passphrase_file: Annotated[str, passphrase_option()] = "",
+        tsa: Annotated[list[str] | None, tsa_option()] = None,
+        tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
+        no_check: Annotated[
+            bool,
+            typer.Option(
+                "--no-check", help=_("Don't read the payload again: you have checked it already.")
+            ),
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        quiet: Annotated[
+            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
+        ] = False,
+    ) -> int:
+        from datetime import UTC, datetime
+
+        from archiver.cli.keys import sealing_for
+        from archiver.cli.progress import progress_for
+        from archiver.seal.finished import sign_finished
+        from archiver.seal.stamping import stamp_bag
+
+        output = Output(quiet=quiet)
+        now = datetime.now(UTC)
+        sealing = sealing_for(key, key_dir, passphrase_file, tsa or [], tsa_root or [], now)
+        progress = progress_for(quiet=quiet)
+        try:
+            made = sign_finished(
+                bag, sealing.signers, now, read_payload=not no_check, progress=progress
+            )
+        finally:
+            progress.clear()
+        if made.added_manifest:
+            text = _("{file} was added to the bag, which had none: it is what is signed")
+            output.warning(text.format(file=made.added_manifest))
+        results = stamp_bag(bag, sealing.stamps, now) if sealing.stamps.urls else ()
+        if as_json:
+            output.json(
+                {
+                    "schema": "archiver/bag-sign/1",
+                    "bag": bag,
+                    "signatures": list(made.signatures),
+                    "added_manifest": made.added_manifest or None,
+                    "time_stamps": stamps_json(results),
+                }
+            )
+        else:
+            names = ", ".join(one.certificate.name for one in sealing.signers)
+            text = _("{bag}: signed by {names}")
+            output.line(printable(text.format(bag=bag, names=names)))
+        tell_stamps(results, output, as_json=as_json)
+        return 0
+
+
+def add_timestamp(app: typer.Typer) -> None:
+    """``bag timestamp``."""
+
+    @app.command(
+        help=_("Get time stamps for the signatures of bags, those that wait for one included."),
+        epilog=_("Example: archiver bag timestamp case-001 --tsa http://tsa.example.org/"),
+    )
+    def timestamp(
+        bags: Annotated[
+            list[str],
+            typer.Argument(metavar="BAG...", help=_("Bags in directories."), show_default=False),
+        ],
+        tsa: Annotated[list[str] | None, tsa_option()] = None,
+        tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
+        as_json: Annotated[
+            bool, typer.Option("--json", help=_("Answer in JSON, one line for each bag."))
+        ] = False,
+        quiet: Annotated[
+            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
+        ] = False,
+    ) -> int:
+        from datetime import UTC, datetime
+
+        from archiver.cli.keys import stamp_options
+        from archiver.seal.stamping import list_proofs, stamp_bag
+
+        if not tsa:
+            raise UsageError(
+                _("no TSA was named"),
+                hint=_("Give --tsa URL; without a network see 'archiver timestamp --help'."),
+            )
+        options = stamp_options(tsa, tsa_root or [])
+        output = Output(quiet=quiet)
+        codes = []
+        for bag in bags:
+            if not list_proofs(bag).signatures:
+                raise UsageError(
+                    _("{path} has no signature that could be stamped").format(path=bag),
+                    hint=_("Sign it first: archiver bag sign BAG --key NAME."),
+                )
+            results = stamp_bag(bag, options, datetime.now(UTC))
+            codes.append(5 if any(one.problem for one in results) else 0)
+            if as_json:
+                output.json(
+                    {
+                        "schema": "archiver/bag-timestamp/1",
+                        "bag": bag,
+                        "time_stamps": stamps_json(results),
+                    }
+                )
+            elif not results:
+                text = _("{bag}: has these time stamps already")
+                output.line(printable(text.format(bag=bag)))
+            tell_stamps(results, output, as_json=as_json)
+        return max(codes)
+
+
+def tell_stamps(results: Any, output: Output, *, as_json: bool) -> None:
+    """What became of the requests: stamps as results, what failed as warnings."""
+    for one in results:
+        if one.problem:
+            output.warning(one.problem)
+            output.warning(
+                _("{file} waits for its time stamp; the bag is sealed all the same").format(
+                    file=one.signature
+                )
+            )
+        elif not as_json:
+            when = one.gen_time.isoformat(" ", "seconds")
+            text = _("time stamp: {time} by {url}").format(time=when, url=one.url)
+            output.line("  " + printable(text))
+
+
+def stamps_json(results: Any) -> list[dict[str, object]]:
+    """The same for programs."""
+    return [
+        {
+            "signature": one.signature,
+            "tsa": one.url,
+            "gen_time": one.gen_time.isoformat() if one.gen_time else None,
+            "problem": one.problem or None,
+        }
+        for one in results
+    ]

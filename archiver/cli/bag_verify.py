@@ -1,0 +1,246 @@
+"""``archiver bag verify``: options in, one call, answers out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from archiver.cli.options import crl_option, trust_option, tsa_root_option
+from archiver.cli.output import Output, finding_json, printable
+from archiver.errors import ArchiverError, UsageError
+from archiver.i18n import _
+
+__all__ = ["add_verify", "moment"]
+
+_FINDINGS_SHOWN = 1000
+
+
+def add_verify(app: typer.Typer) -> None:
+    """``bag verify``."""
+
+    @app.command(
+        help=_(
+            "Check bags: directories, .tar, .tar.gz or .zip. Never writes, never fetches,"
+            " and tells everything it finds."
+        ),
+        epilog=_("Example: archiver bag verify case-001 backup/case-002.zip"),
+    )
+    def verify(
+        bags: Annotated[
+            list[str],
+            typer.Argument(metavar="BAG...", help=_("What to check."), show_default=False),
+        ],
+        fast: Annotated[
+            bool,
+            typer.Option(
+                "--fast",
+                help=_("Structure, completeness and Payload-Oxum only: no checksum is read."),
+            ),
+        ] = False,
+        second_opinion: Annotated[
+            bool,
+            typer.Option(
+                "--second-opinion", help=_("Ask the Library of Congress bagit library too.")
+            ),
+        ] = False,
+        policy: Annotated[
+            str,
+            typer.Option(
+                "--policy", metavar="NAME", help=_("Also check what this policy requires.")
+            ),
+        ] = "",
+        trust: Annotated[list[str] | None, trust_option()] = None,
+        tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
+        crl: Annotated[list[str] | None, crl_option()] = None,
+        at: Annotated[
+            str,
+            typer.Option(
+                "--at",
+                metavar="TIME",
+                help=_("Judge as of this moment, in UTC: 2031-05-01 or 2031-05-01T12:00:00."),
+            ),
+        ] = "",
+        max_expansion: Annotated[
+            int,
+            typer.Option(
+                "--max-expansion",
+                metavar="N",
+                min=1,
+                help=_("Read no archive that unpacks to more than N times its size."),
+            ),
+        ] = 100,
+        as_json: Annotated[
+            bool, typer.Option("--json", help=_("Answer in JSON, one line for each bag."))
+        ] = False,
+        quiet: Annotated[
+            bool, typer.Option("--quiet", "-q", help=_("Only the exit code, and errors."))
+        ] = False,
+    ) -> int:
+        from archiver.cli.progress import progress_for
+        from archiver.policy import load_policy
+        from archiver.verify import VerifyOptions, verify_bag
+
+        output = Output(quiet=quiet)
+        options = VerifyOptions(
+            fast=fast,
+            second_opinion=second_opinion,
+            policy=load_policy(policy) if policy else None,
+            anchors=_anchors(trust or [], tsa_root or [], crl or [], bags, output),
+            at=moment(at) if at else None,
+            max_expansion=max_expansion,
+        )
+        codes = []
+        for bag in bags:
+            progress = progress_for(quiet=quiet)
+            try:
+                report = verify_bag(bag, options, progress=progress)
+            except ArchiverError as error:
+                if len(bags) == 1:
+                    raise
+                output.error(error.message, error.hint)
+                codes.append(error.exit_code)
+                continue
+            finally:
+                progress.clear()
+            codes.append(report.exit_code)
+            if as_json:
+                output.json(_report_json(report))
+            elif not quiet:
+                _print_report(report, output)
+            for hint in _hints(report):
+                output.hint(hint)
+        return _worst(codes)
+
+
+def _anchors(
+    trust: list[str], tsa_roots: list[str], crls: list[str], bags: list[str], output: Output
+) -> Any:
+    """What the checker trusts, or None where nothing was named. Raises ArchiverError."""
+    if not (trust or tsa_roots or crls):
+        return None
+    import os
+
+    from archiver.verify import load_anchors
+    from archiver.verify.anchors import refuse_from_bag, remember_lists
+
+    for bag in bags:
+        refuse_from_bag([*trust, *tsa_roots, *crls], bag)
+    anchors = load_anchors(trust=trust, tsa_roots=tsa_roots, crls=crls)
+    if anchors.lists:
+        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        seen = os.path.join(state, "archiver", "trust-lists.json")
+        for warning in remember_lists(anchors.lists, seen):
+            output.warning(warning)
+    return anchors
+
+
+def moment(text: str) -> Any:
+    """A moment as people write it; without a zone it is UTC. Raises UsageError."""
+    from datetime import UTC, datetime
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            _("{text!r} is no time").format(text=text),
+            hint=_("Write a day or a moment in UTC: 2031-05-01 or 2031-05-01T12:00:00."),
+        ) from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _hints(report: Any) -> list[str]:
+    """The next step for what is missing, each once."""
+    from archiver.cli.words import HINTS
+
+    codes = report.findings.counts
+    return list(dict.fromkeys(_(text) for code, text in HINTS.items() if codes.get(code)))
+
+
+def _worst(codes: list[int]) -> int:
+    """Several bags, one exit code: 1 outweighs 3, 3 outweighs 4; 2 where all else is well."""
+    return next((code for code in (1, 3, 4, 2) if code in codes), 0)
+
+
+def _report_json(report: Any) -> dict[str, object]:
+    facts = report.facts
+    return {
+        "schema": "archiver/bag-verify/1",
+        "bag": report.bag,
+        "verdict": report.verdict.value,
+        "claims": {claim.name: {"outcome": claim.outcome.value} for claim in report.claims},
+        "signatures": [_signature_json(one) for one in report.seal.signatures]
+        if report.seal
+        else [],
+        "findings": [finding_json(finding) for finding in report.findings],
+        "findings_total": len(report.findings),
+        "payload_files": facts.payload_files,
+        "payload_bytes": facts.payload_bytes,
+        "algorithms": list(facts.payload_algorithms),
+    }
+
+
+def _signature_json(one: Any) -> dict[str, object]:
+    return {
+        "file": one.file,
+        "holds": one.holds,
+        "problem": _(one.problem) or None,
+        "declared": one.declared,
+        "signer": one.signer,
+        "fingerprint": one.fingerprint,
+        "trust": one.trust.standing.value if one.trust else None,
+        "anchor": one.trust.anchor if one.trust else None,
+        "signing_time_claimed": _iso(one.signing_time),
+        "proven_at": _iso(one.proven_at),
+        "time_stamps": [
+            {
+                "file": stamp.file,
+                "trusted": stamp.trusted,
+                "problem": _(stamp.problem) or None,
+                "gen_time": _iso(stamp.gen_time),
+                "tsa": stamp.tsa,
+            }
+            for stamp in one.stamps
+        ],
+        "pending": one.pending,
+    }
+
+
+def _iso(time: Any) -> str | None:
+    return time.isoformat() if time else None
+
+
+def _print_report(report: Any, output: Output) -> None:
+    from archiver.cli.words import VERDICTS, claim_lines
+
+    color = {"valid": "green", "complete": "green", "invalid": "red"}
+    verdict = report.verdict.value
+    word = output.paint(_(VERDICTS[verdict]), color.get(verdict, "yellow"))
+    output.line(f"{printable(report.bag)}: {word}")
+    for line in claim_lines(report):
+        output.line("  " + printable(line))
+    shown = 0
+    for finding in report.findings:
+        output.line(output.finding(finding))
+        shown += 1
+        if shown == _FINDINGS_SHOWN:
+            break
+    if len(report.findings) > shown:
+        more = len(report.findings) - shown
+        output.line("  " + _("and {count} more; --json lists more of them").format(count=more))
+    for sentence in _said_of(report):
+        output.line("  " + sentence)
+
+
+def _said_of(report: Any) -> list[str]:
+    """What the answer does not prove."""
+    from archiver.cli.words import LIMITS, proven_line
+
+    keys = ["fast"] if report.verdict.value == "complete" else []
+    if report.exit_code:
+        return []
+    seal = report.seal
+    if seal is None or not seal.counted:
+        return [_(LIMITS[key]) for key in (*keys, "unsigned")]
+    keys.append("sealed" if seal.proven_time else "sealed-undated")
+    return [proven_line(seal), *(_(LIMITS[key]) for key in keys)]

@@ -1,0 +1,82 @@
+"""Options that several commands have: keys, passphrases, time stamps, anchors.
+
+Job: one place for their names. Made anew for each run, since help texts are
+translated when they are made.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from archiver.i18n import _
+
+__all__ = [
+    "ca_dir_option",
+    "crl_option",
+    "dir_option",
+    "key_dir_option",
+    "key_option",
+    "passphrase_option",
+    "trust_option",
+    "tsa_option",
+    "tsa_root_option",
+]
+
+
+def key_option(text: str = "") -> Any:
+    """``--key``."""
+    help_text = text or _("Sign with this key: a name in the key directory, or a file.")
+    return typer.Option("--key", metavar="NAME|FILE", help=help_text)
+
+
+def key_dir_option() -> Any:
+    """``--key-dir``."""
+    text = _("Where keys are looked for (else ARCHIVER_KEY_DIR, or your own).")
+    return typer.Option("--key-dir", metavar="DIR", help=text)
+
+
+def dir_option() -> Any:
+    """``--dir`` of the key commands."""
+    text = _("The key directory (else ARCHIVER_KEY_DIR, or your own).")
+    return typer.Option("--dir", "--key-dir", metavar="DIR", help=text)
+
+
+def ca_dir_option() -> Any:
+    """``--ca-dir``."""
+    text = _("Where the CA's key lies, if not in the key directory: a stick, say.")
+    return typer.Option("--ca-dir", metavar="DIR", help=text)
+
+
+def passphrase_option(name: str = "--passphrase-file") -> Any:
+    """``--passphrase-file``."""
+    text = _("Read the passphrase from the first line of FILE.")
+    return typer.Option(name, metavar="FILE", help=text)
+
+
+def tsa_option() -> Any:
+    """``--tsa``."""
+    text = _("Ask this TSA for a time stamp (repeatable).")
+    return typer.Option("--tsa", metavar="URL", help=text)
+
+
+def tsa_root_option() -> Any:
+    """``--tsa-root``."""
+    text = _("A TSA's root certificate that you trust (repeatable).")
+    return typer.Option("--tsa-root", metavar="FILE", help=text)
+
+
+def trust_option() -> Any:
+    """``--trust``."""
+    text = _(
+        "Whom you trust (repeatable): a certificate from outside of the bag, a trust list,"
+        " or a fingerprint sha256:..."
+    )
+    return typer.Option("--trust", metavar="FILE|FINGERPRINT", help=text)
+
+
+def crl_option() -> Any:
+    """``--crl``."""
+    text = _("A certificate revocation list to go by (repeatable).")
+    return typer.Option("--crl", metavar="FILE", help=text)

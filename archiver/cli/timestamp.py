@@ -1,0 +1,131 @@
+"""``archiver timestamp request | import``: time stamps for a machine without a network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from archiver.cli.options import tsa_option, tsa_root_option
+from archiver.cli.output import Output, printable
+from archiver.errors import UsageError
+from archiver.i18n import _
+
+__all__ = ["timestamp_app"]
+
+
+def timestamp_app(settings: dict[str, Any]) -> typer.Typer:
+    """The group ``archiver timestamp``."""
+    app = typer.Typer(
+        help=_("Time stamps without a network: requests go out on a stick, answers come back."),
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        context_settings=settings,
+    )
+    _add_request(app)
+    _add_import(app)
+    return app
+
+
+def _add_request(app: typer.Typer) -> None:
+    @app.command(
+        help=_(
+            "Copy the requests that wait in bags to a directory, with a script that sends them."
+        ),
+        epilog=_("Example: archiver timestamp request case-001 -o /media/stick/requests"),
+    )
+    def request(
+        bags: Annotated[
+            list[str],
+            typer.Argument(metavar="BAG...", help=_("Bags in directories."), show_default=False),
+        ],
+        output: Annotated[
+            str, typer.Option("--output", "-o", metavar="DIR", help=_("Where to put the requests."))
+        ],
+        tsa: Annotated[list[str] | None, tsa_option()] = None,
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+    ) -> int:
+        from archiver.cli.keys import stamp_options
+        from archiver.seal.outbox import lay_out_requests
+
+        written = lay_out_requests(bags, output, stamp_options(tsa or [], []))
+        out = Output()
+        if as_json:
+            out.json(
+                {
+                    "schema": "archiver/timestamp-request/1",
+                    "requests": [{"bag": bag, "file": file} for bag, file in written],
+                }
+            )
+            return 0
+        for bag, file in written:
+            out.line(printable(f"{file}  {bag}"))
+        if not written:
+            out.line(_("nothing waits for a time stamp"))
+        else:
+            out.say(_("On a machine with a network: sh send.sh URL. Then bring the answers back."))
+        return 0
+
+
+def _add_import(app: typer.Typer) -> None:
+    @app.command(
+        "import",
+        help=_(
+            "Bring answers back into the bags they belong to. Imprint, nonce and signature are"
+            " checked; nothing is overwritten."
+        ),
+        epilog=_("Example: archiver timestamp import /media/stick/requests case-001"),
+    )
+    def import_(
+        answers: Annotated[
+            str,
+            typer.Argument(
+                metavar="ANSWERS",
+                help=_("A directory with .tsr files, or one."),
+                show_default=False,
+            ),
+        ],
+        bags: Annotated[
+            list[str],
+            typer.Argument(metavar="BAG...", help=_("Bags in directories."), show_default=False),
+        ],
+        tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+    ) -> int:
+        from datetime import UTC, datetime
+
+        from archiver.cli.keys import stamp_options
+        from archiver.seal.outbox import import_answers
+
+        roots = stamp_options([], tsa_root or []).roots
+        found = import_answers([answers], bags, roots, datetime.now(UTC))
+        if not found:
+            raise UsageError(_("there is no answer (.tsr) in {path}").format(path=answers))
+        out = Output()
+        if as_json:
+            out.json(
+                {
+                    "schema": "archiver/timestamp-import/1",
+                    "answers": [
+                        {
+                            "answer": one.answer,
+                            "bag": one.bag or None,
+                            "signature": one.signature or None,
+                            "gen_time": one.gen_time.isoformat() if one.gen_time else None,
+                            "problem": one.problem or None,
+                        }
+                        for one in found
+                    ],
+                }
+            )
+        for one in found:
+            if one.problem:
+                out.error(f"{one.answer}: {one.problem}", "")
+            elif not as_json:
+                time = one.gen_time.isoformat(" ", "seconds") if one.gen_time else ""
+                text = _("{bag}: time stamp: {time}")
+                out.line(printable(text.format(bag=one.bag, time=time)))
+        if any(one.problem for one in found):
+            out.hint(_("Nothing was changed for the answers that were refused."))
+            return 5
+        return 0

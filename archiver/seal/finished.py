@@ -1,0 +1,137 @@
+"""Adds a signature to a bag that is finished, also one that another tool made.
+
+Job: check, then sign. Limits: not a byte of the bag outside of ``signatures/`` is
+touched; where another tool left no sha512 tag manifest, one is added, since that is
+what is signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from archiver.bag.names import encode_path
+from archiver.bag.opening import open_tree
+from archiver.bag.progress import Progress
+from archiver.bag.proofs import SIGNED_FILE, is_proof
+from archiver.bag.tree import BagTree, DirectoryTree
+from archiver.bag.validate import BagFacts, check_bag
+from archiver.digest import ALGORITHMS
+from archiver.errors import ArchiverError, FormatError, UnreadableError, UsageError, storage_error
+from archiver.filesystem import write_new_file
+from archiver.findings import Findings, Severity
+from archiver.i18n import _
+from archiver.pki.keyring import SigningKey
+from archiver.seal.proofs import sign_bag, writable
+
+__all__ = ["SignedBag", "sign_finished"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedBag:
+    """What was added: paths in the bag. ``added_manifest`` is "" or the tag manifest."""
+
+    signatures: tuple[str, ...]
+    added_manifest: str = ""
+
+
+def sign_finished(
+    bag: str,
+    signers: Sequence[SigningKey],
+    now: datetime,
+    *,
+    read_payload: bool = True,
+    progress: Progress | None = None,
+) -> SignedBag:
+    """Sign the bag in the directory ``bag``.
+
+    Raises FormatError where it isn't intact, UnreadableError where that can't be told, and
+    other ArchiverErrors. ``read_payload`` False trusts an earlier check for the payload.
+    """
+    if os.path.isfile(bag):
+        raise UsageError(
+            _("{path} is an archive; only a bag in a directory can be signed").format(path=bag),
+            hint=_("Unpack it first."),
+        )
+    findings = Findings()
+    tree = open_tree(bag, findings)
+    try:
+        facts = check_bag(tree, findings, fast=not read_payload, progress=progress)
+        _refuse_damaged(bag, findings)
+        _refuse_uncovered(bag, facts)
+        added = "" if "sha512" in facts.tag_algorithms else _add_tag_manifest(bag, tree, facts)
+    finally:
+        tree.close()
+    return SignedBag(signatures=sign_bag(bag, signers, now), added_manifest=added)
+
+
+def _refuse_damaged(bag: str, findings: Findings) -> None:
+    for severity, kind in ((Severity.ERROR, FormatError), (Severity.UNDECIDED, UnreadableError)):
+        for finding in findings:
+            if finding.severity is severity:
+                told: type[ArchiverError] = kind
+                raise told(
+                    _("{bag} is not intact, so it was not signed: {path}: {message}").format(
+                        bag=bag, path=finding.path, message=finding.message
+                    ),
+                    hint=_("See 'archiver bag verify' for everything that was found."),
+                )
+
+
+def _refuse_uncovered(bag: str, facts: BagFacts) -> None:
+    """A signature must cover every file, by digests that can't be forged."""
+    strong = [name for name in facts.payload_algorithms if ALGORITHMS[name].strong]
+    hint = _("Pack the whole bag into a new one: archiver bag create --bag-in-bag.")
+    if not strong:
+        raise FormatError(
+            _(
+                "{bag} has only weak checksums ({algorithms}): a signature would prove little"
+            ).format(bag=bag, algorithms=", ".join(facts.payload_algorithms)),
+            hint=hint,
+        )
+    if "sha512" in facts.tag_algorithms and facts.unsigned_tag_files:
+        raise FormatError(
+            _("{bag}: {file} is not listed in {manifest}, so no signature could cover it").format(
+                bag=bag, file=facts.unsigned_tag_files[0], manifest=SIGNED_FILE
+            ),
+            hint=hint,
+        )
+    if facts.proofs.unknown:
+        raise FormatError(
+            _("{bag}: {file} does not belong into signatures/").format(
+                bag=bag, file=facts.proofs.unknown[0]
+            ),
+            hint=hint,
+        )
+
+
+def _add_tag_manifest(bag: str, tree: BagTree, facts: BagFacts) -> str:
+    """Write the sha512 tag manifest that the bag lacks: every tag file, nothing else."""
+    declaration = facts.declaration
+    assert isinstance(tree, DirectoryTree)
+    if declaration is None or declaration.encoding.casefold() not in ("utf-8", "us-ascii", "ascii"):
+        raise FormatError(
+            _("{bag} has no sha512 tag manifest, and its encoding is not UTF-8").format(bag=bag),
+            hint=_("Pack the whole bag into a new one: archiver bag create --bag-in-bag."),
+        )
+    lines = []
+    for listing in tree.walk(Findings(), payload=False):
+        for path in listing.paths():
+            if is_proof(path) or ("/" not in path and path.startswith("tagmanifest-")):
+                continue
+            with tree.open(path) as stream:
+                state = hashlib.sha512()
+                while data := stream.read(1 << 20):
+                    state.update(data)
+            name = encode_path(path) if declaration.is_1_0 else path
+            lines.append(f"{state.hexdigest()}  {name}\n")
+    target = os.path.join(bag, SIGNED_FILE)
+    try:
+        with writable(bag):
+            write_new_file(target, "".join(lines).encode(), 0o444)
+    except OSError as error:
+        raise storage_error(error, target) from error
+    return SIGNED_FILE

@@ -1,0 +1,275 @@
+"""Time stamps for the signatures of a bag: asked for, waited for, brought in.
+
+Job: requests into ``signatures/``, answers in their place. Limits: an answer is
+believed as far as it goes (imprint, nonce, its signature); whose it is, is judged
+when the bag is verified, or here where roots are pinned.
+
+A TSA that is down never stands in the way: the request is in the bag before
+anything is sent, and waits there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+
+from archiver.bag.proofs import (
+    SIGNATURES,
+    ProofFiles,
+    crl_path,
+    is_proof,
+    request_path,
+    sort_proofs,
+    stamp_path,
+)
+from archiver.errors import (
+    ArchiverError,
+    DestinationError,
+    FormatError,
+    RemoteError,
+    storage_error,
+)
+from archiver.filesystem import sync_directory
+from archiver.i18n import _
+from archiver.pki.certificates import Certificate
+from archiver.pki.cms import MAX_CMS_BYTES, CmsError
+from archiver.pki.paths import read_crls
+from archiver.seal.proofs import add_certificates, add_proof
+from archiver.timestamp.client import Patience, ask_tsa, check_url, fetch
+from archiver.timestamp.request import (
+    IMPRINT,
+    NONCE_BITS,
+    Request,
+    make_request,
+    parse_request,
+)
+from archiver.timestamp.token import (
+    MAX_ANSWER_BYTES,
+    TimestampToken,
+    Whence,
+    check_answer,
+    judge_token,
+    parse_answer,
+)
+
+__all__ = [
+    "StampOptions",
+    "StampResult",
+    "Waiting",
+    "add_requests",
+    "list_proofs",
+    "stamp_bag",
+    "store_answer",
+    "tsa_id",
+    "waiting_requests",
+]
+
+_MAX_CRL_BYTES = 2 << 20
+_CRL_SECONDS = 10.0
+
+
+def _random_nonce() -> int:
+    return secrets.randbits(NONCE_BITS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StampOptions:
+    """Which TSAs to ask, and how. ``roots`` are their pinned roots: with them an answer
+    from elsewhere is refused, and the revocation lists of the day are fetched.
+    """
+
+    urls: tuple[str, ...] = ()
+    roots: tuple[Certificate, ...] = ()
+    patience: Patience = field(default_factory=Patience)
+    nonce: Callable[[], int] = _random_nonce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StampResult:
+    """What became of one request: ``gen_time`` where a stamp came, else ``problem``."""
+
+    signature: str
+    url: str
+    gen_time: datetime | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A request in a bag without its answer; ``data`` are its bytes, ``asked`` what they
+    say, ``signed`` are the bytes of the signature.
+    """
+
+    bag: str
+    signature: str
+    request: str
+    data: bytes
+    asked: Request
+    signed: bytes
+
+    @property
+    def tsa(self) -> str:
+        """The part of the name that tells TSAs apart."""
+        return self.request.removeprefix(f"{self.signature}.").removesuffix(".tsq")
+
+
+def tsa_id(url: str) -> str:
+    """16 digits for a TSA: its host's name doesn't go into a file's name."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def list_proofs(bag: str) -> ProofFiles:
+    """What lies in the ``signatures/`` of a bag in a directory; links are left out."""
+    found: list[str] = []
+    for directory in (SIGNATURES, f"{SIGNATURES}/certificates"):
+        full = os.path.join(bag, directory)
+        if os.path.islink(full) or not os.path.isdir(full):
+            continue
+        with os.scandir(full) as entries:
+            found += [f"{directory}/{e.name}" for e in entries if e.is_file(follow_symlinks=False)]
+    return sort_proofs(tuple(path for path in found if is_proof(path)))
+
+
+def add_requests(bag: str, options: StampOptions, *, unaddressed: bool = False) -> None:
+    """Have a request waiting for each signature and TSA that has neither stamp nor request.
+
+    ``unaddressed``: where a signature has none at all, one that any TSA may answer.
+    """
+    proofs = list_proofs(bag)
+    for signature in proofs.signatures:
+        data = _read(bag, signature, MAX_CMS_BYTES)
+        for url in options.urls:
+            names = (stamp_path(signature, tsa_id(url)), request_path(signature, tsa_id(url)))
+            if not any(name in (*proofs.stamps, *proofs.requests) for name in names):
+                add_proof(bag, names[1], make_request(data, options.nonce()))
+        if unaddressed and not (proofs.stamps_of(signature) or proofs.requests_of(signature)):
+            request = make_request(data, options.nonce())
+            add_proof(
+                bag, request_path(signature, hashlib.sha256(request).hexdigest()[:16]), request
+            )
+
+
+def waiting_requests(bag: str) -> Iterator[Waiting]:
+    """The requests in a bag that wait for an answer; those that ask for a stamp over
+    something else than their signature are passed over.
+    """
+    proofs = list_proofs(bag)
+    for signature in proofs.signatures:
+        signed = _read(bag, signature, MAX_CMS_BYTES)
+        for request in proofs.requests_of(signature):
+            data = _read(bag, request, MAX_ANSWER_BYTES)
+            try:
+                asked = parse_request(data)
+            except FormatError:
+                continue
+            if asked.imprint == hashlib.new(IMPRINT, signed).digest():
+                yield Waiting(
+                    bag=bag,
+                    signature=signature,
+                    request=request,
+                    data=data,
+                    asked=asked,
+                    signed=signed,
+                )
+
+
+def _read(bag: str, name: str, limit: int) -> bytes:
+    path = os.path.join(bag, name)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def stamp_bag(bag: str, options: StampOptions, now: datetime) -> tuple[StampResult, ...]:
+    """Ask each TSA for a stamp over each signature that has none by it yet.
+
+    What a TSA doesn't give is told, not raised; the request waits. Raises StorageError.
+    """
+    add_requests(bag, options)
+    waiting = tuple(waiting_requests(bag))
+    return tuple(
+        _ask(one, url, options, now)
+        for url in options.urls
+        for one in waiting
+        if one.tsa == tsa_id(check_url(url))
+    )
+
+
+def _ask(waiting: Waiting, url: str, options: StampOptions, now: datetime) -> StampResult:
+    try:
+        answer = ask_tsa(url, waiting.data, options.patience)
+        token = store_answer(waiting, answer, options.roots, now)
+    except RemoteError as error:
+        return StampResult(signature=waiting.signature, url=url, problem=error.message)
+    if options.roots:
+        _keep_crls(waiting.bag, token, options.roots)
+    return StampResult(signature=waiting.signature, url=url, gen_time=token.gen_time)
+
+
+def store_answer(
+    waiting: Waiting, answer: bytes, roots: Sequence[Certificate], now: datetime
+) -> TimestampToken:
+    """Check an answer against the request that waits, and put it in its place.
+
+    Raises RemoteError where it is not what was asked for; then nothing was changed.
+    """
+    try:
+        token = parse_answer(answer)
+        check_answer(token, waiting.asked, waiting.signed)
+    except CmsError as error:
+        raise RemoteError(
+            _("the answer for {file} is refused: {reason}").format(
+                file=waiting.request, reason=_(error.message)
+            )
+        ) from error
+    if roots and judge_token(token, roots, (), (), now).whence is not Whence.TRUSTED:
+        raise RemoteError(
+            _("the answer for {file} is refused: it doesn't come from a pinned root").format(
+                file=waiting.request
+            )
+        )
+    add_certificates(waiting.bag, token.signed.certificates)
+    with contextlib.suppress(DestinationError):  # a run before this one was killed right here
+        add_proof(waiting.bag, stamp_path(waiting.signature, waiting.tsa), answer)
+    path = os.path.join(waiting.bag, waiting.request)
+    try:
+        os.unlink(path)
+        sync_directory(os.path.dirname(path))
+    except OSError as error:
+        raise storage_error(error, path) from error
+    return token
+
+
+def _keep_crls(bag: str, token: TimestampToken, roots: Sequence[Certificate]) -> None:
+    """Keep the revocation lists of the day for the TSA's chain, as far as they are to be had.
+
+    Only for a chain that leads to a pinned root: else a stranger could have us fetch
+    whatever address pleases them.
+    """
+    known = (*token.signed.certificates, *roots)
+    for url in sorted({url for one in token.signed.certificates for url in _crl_urls(one)}):
+        try:
+            data = fetch(urllib.request.Request(check_url(url)), _MAX_CRL_BYTES, _CRL_SECONDS)  # noqa: S310  # checked
+            if all(any(crl.issued_by(one) for one in known) for crl in read_crls(data)):
+                add_proof(bag, crl_path(hashlib.sha256(data).hexdigest()), data)
+        except ArchiverError:
+            continue
+
+
+def _crl_urls(certificate: Certificate) -> Iterator[str]:
+    points = certificate.extension(x509.CRLDistributionPoints)
+    for point in points or ():
+        for name in point.full_name or ():
+            if isinstance(name, x509.UniformResourceIdentifier):
+                yield name.value

@@ -1,0 +1,184 @@
+"""What a checker trusts, read from files.
+
+Job: certificates, fingerprints, trust lists, TSA roots and revocation lists into
+:class:`~archiver.pki.anchors.Anchors`. Limits: every file was brought by the
+checker; one that lies in the bag itself is refused, since it proves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+
+from archiver.errors import FormatError, KeyringError, UsageError
+from archiver.filesystem import replace_file
+from archiver.i18n import _
+from archiver.pki.anchors import Anchors
+from archiver.pki.certificates import Certificate, parse_fingerprint, read_certificates, unique
+from archiver.pki.paths import Crl, read_crls
+from archiver.pki.trustlist import MAX_LIST_BYTES, TrustList, parse_trust_list
+
+__all__ = ["load_anchors", "refuse_from_bag", "remember_lists"]
+
+_MAX_CRL_BYTES = 64 << 20
+
+
+def load_anchors(
+    *,
+    trust: Sequence[str] = (),
+    tsa_roots: Sequence[str] = (),
+    crls: Sequence[str] = (),
+) -> Anchors:
+    """What is trusted. Raises UsageError, KeyringError.
+
+    Each of ``trust`` is a file with certificates (a CA, or a signer's own as an exact
+    pin), a trust list (``trust.json``), or the fingerprint of a certificate that may come
+    with the bag (``sha256:…``). ``tsa_roots`` are files with the roots of TSAs.
+    """
+    certificates: list[Certificate] = []
+    fingerprints: set[str] = set()
+    lists: list[TrustList] = []
+    for given in trust:
+        fingerprint = None if os.path.exists(given) else parse_fingerprint(given)
+        if fingerprint is not None:
+            fingerprints.add(fingerprint)
+            continue
+        data = _read(given, MAX_LIST_BYTES)
+        if data.lstrip()[:1] == b"{":
+            lists.append(_trust_list(given, data))
+        else:
+            certificates += _certificates(given, data)
+    return Anchors(
+        certificates=unique(certificates),
+        fingerprints=frozenset(fingerprints),
+        lists=tuple(lists),
+        tsa_roots=unique(one for path in tsa_roots for one in _roots(path)),
+        crls=tuple(one for path in crls for one in _crls(path)),
+    )
+
+
+def _trust_list(path: str, data: bytes) -> TrustList:
+    try:
+        return parse_trust_list(data)
+    except FormatError as error:
+        raise KeyringError(
+            _("{path}: {reason}").format(path=path, reason=_(error.message)),
+            hint=_("Ask whoever handed it out for the list and for the CA's fingerprint."),
+        ) from error
+
+
+def _certificates(path: str, data: bytes) -> tuple[Certificate, ...]:
+    try:
+        return read_certificates(data)
+    except FormatError as error:
+        raise KeyringError(
+            _("{path}: {reason}").format(path=path, reason=_(error.message)),
+            hint=_(
+                "Name a certificate (PEM or DER), a trust list (trust.json) or a fingerprint"
+                " (sha256:...)."
+            ),
+        ) from error
+
+
+def _roots(path: str) -> tuple[Certificate, ...]:
+    found = _certificates(path, _read(path, MAX_LIST_BYTES))
+    if not all(one.is_ca for one in found):
+        raise KeyringError(
+            _("{path} holds a certificate that is no CA's").format(path=path),
+            hint=_("Name the root of the TSA, not the TSA's own certificate, which changes."),
+        )
+    return found
+
+
+def _crls(path: str) -> tuple[Crl, ...]:
+    try:
+        return read_crls(_read(path, _MAX_CRL_BYTES))
+    except FormatError as error:
+        raise KeyringError(
+            _("{path}: {reason}").format(path=path, reason=_(error.message))
+        ) from error
+
+
+def _read(path: str, limit: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(
+            _("{path}: {reason}").format(path=path, reason=reason),
+            hint=_("Name a file that you have from outside of the bag."),
+        ) from error
+    if len(data) > limit:
+        raise UsageError(_("{path} is too long for what it should be").format(path=path))
+    return data
+
+
+def refuse_from_bag(files: Iterable[str], bag: str) -> None:
+    """Refuse anchors that lie in the bag that they are to vouch for. Raises UsageError."""
+    base = os.path.realpath(bag)
+    for path in files:
+        if os.path.realpath(path).startswith(base + os.sep):
+            raise UsageError(
+                _("{path} lies in the bag: what came with it can't vouch for it").format(path=path),
+                hint=_("Get the certificate by another road, and compare its fingerprint."),
+            )
+
+
+def remember_lists(lists: Iterable[TrustList], path: str) -> list[str]:
+    """Refuse trust lists that are older than ones seen before; note those that are newer.
+
+    ``path`` is a file in the user's own directory: CA fingerprints, versions and digests.
+    Returns warnings where it can't be written. Raises KeyringError.
+    """
+    seen = _seen(path)
+    changed = False
+    for one in lists:
+        version, digest = seen.get(one.authority.fingerprint, (0, ""))
+        if one.version < version:
+            raise KeyringError(
+                _("the trust list of {name} is version {old}, but version {new} was seen").format(
+                    name=one.organisation, old=one.version, new=version
+                ),
+                hint=_("Somebody may be hiding a revocation. Get the newest list."),
+            )
+        if one.version == version and one.digest != digest:
+            raise KeyringError(
+                _("there are two different trust lists of {name} of version {version}").format(
+                    name=one.organisation, version=version
+                ),
+                hint=_("One of them is not what the organisation says. Ask them."),
+            )
+        if one.version > version:
+            seen[one.authority.fingerprint] = (one.version, one.digest)
+            changed = True
+    return _note(seen, path) if changed else []
+
+
+def _seen(path: str) -> dict[str, tuple[int, str]]:
+    try:
+        with open(path, encoding="ascii") as file:
+            found = json.load(file)
+        return {str(key): (int(version), str(digest)) for key, (version, digest) in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise KeyringError(
+            _("{path}, which tells old trust lists from new ones, can't be read").format(path=path),
+            hint=_("Remove it if you are sure that nobody has tampered with it."),
+        ) from error
+
+
+def _note(seen: dict[str, tuple[int, str]], path: str) -> list[str]:
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        replace_file(path, json.dumps(seen, sort_keys=True).encode() + b"\n", 0o600)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return [
+            _("the trust list's version could not be noted in {path}: {reason}").format(
+                path=path, reason=reason
+            )
+        ]
+    return []

@@ -1,0 +1,480 @@
+"""Steps 4 to 7 of a verification: sealed scope, signature, trust, time (docs/proof.md).
+
+Job: judge what lies in ``signatures/`` by anchors that came from outside of the bag.
+Limits: the bag's own files were checked before (steps 1 to 3); nothing is fetched.
+
+The rule is *m of n*: the signatures that the bag declares must hold; where it
+declares none, one that is trusted must. Whatever else lies there can neither raise
+nor lower the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from archiver.bag.proofs import SIGNED_FILE
+from archiver.bag.tree import BagTree
+from archiver.bag.validate import BagFacts
+from archiver.digest import ALGORITHMS
+from archiver.errors import FormatError
+from archiver.findings import Findings
+from archiver.i18n import N_
+from archiver.pki.anchors import Anchors, Proven, Standing, Trust, judge_signer
+from archiver.pki.certificates import Certificate, parse_fingerprint, read_certificates, unique
+from archiver.pki.cms import (
+    MAX_CMS_BYTES,
+    CmsError,
+    MismatchError,
+    SignedData,
+    parse_signed_data,
+)
+from archiver.pki.paths import Crl, read_crls
+from archiver.signing import check_manifest_signature
+from archiver.timestamp.token import (
+    MAX_ANSWER_BYTES,
+    Whence,
+    check_token,
+    judge_token,
+    parse_answer,
+)
+
+__all__ = ["Seal", "SealRequest", "Signature", "Stamp", "check_seal"]
+
+SEAL_LABEL = "Archiver-Seal"
+STAMP_LABEL = "Archiver-Time-Stamp"
+MAX_SIGNATURES = 1000
+_MAX_STAMPS = 32
+_MAX_CERTIFICATES = 200
+_MAX_CRL_BYTES = 16 << 20
+_MAX_SIGNED_BYTES = 256 << 20
+_Value = TypeVar("_Value")
+NO_ROOTS = N_("no root of a TSA was named that you trust")
+_WHENCE = {
+    Whence.UNKNOWN: N_("its TSA doesn't lead to a root that you trust"),
+    Whence.EXPIRED: N_("its TSA's certificate was not valid at that time"),
+    Whence.REVOKED: N_("its TSA's certificate was revoked"),
+    Whence.FUTURE: N_("it is from the future"),
+    Whence.DISPUTED: N_("two readers of time stamps disagree about it"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealRequest:
+    """What the checker brought and asks for. ``now`` (aware) is the moment to judge as of."""
+
+    anchors: Anchors
+    now: datetime
+    signatures: int = 0
+    time_stamps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """One time stamp: ``gen_time`` and ``tsa`` are claims unless it is ``trusted``."""
+
+    file: str
+    trusted: bool
+    problem: str = ""
+    gen_time: datetime | None = None
+    latest: datetime | None = None
+    tsa: str = ""
+    root: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """One signature and what became of it.
+
+    ``problem`` says why it doesn't hold, ``altered`` that it is one over other bytes,
+    ``unreadable`` that it can't be told. ``proven_at`` is the earliest trusted time
+    stamp's, ``signing_time`` the signer's own clock. ``trust`` is None where it doesn't
+    hold.
+    """
+
+    file: str
+    declared: bool = False
+    problem: str = ""
+    altered: bool = False
+    unreadable: bool = False
+    signer: str = ""
+    fingerprint: str = ""
+    may_not_sign: str = ""
+    signing_time: datetime | None = None
+    proven_at: datetime | None = None
+    trust: Trust | None = None
+    stamps: tuple[Stamp, ...] = ()
+    pending: int = 0
+    certificate: Certificate | None = field(default=None, repr=False)
+
+    @property
+    def holds(self) -> bool:
+        """Whether it was made over this very bag, by its certificate's key."""
+        return not self.problem
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it holds, and its signer is trusted and may sign."""
+        standing = self.trust.standing if self.trust else None
+        return self.holds and standing is Standing.TRUSTED and not self.may_not_sign
+
+    @property
+    def proven_stamps(self) -> int:
+        """Trusted stamps from different roots."""
+        return len({one.root for one in self.stamps if one.trusted})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """Everything about the proofs of a bag. ``counted`` are the signatures that decide."""
+
+    sealed: bool
+    asked_signature: bool
+    asked_time: bool
+    signatures: tuple[Signature, ...] = ()
+    counted: tuple[Signature, ...] = ()
+
+    @property
+    def proven_time(self) -> bool:
+        """Whether every signature that counts has a trusted time stamp."""
+        return bool(self.counted) and all(one.proven_stamps for one in self.counted)
+
+
+NO_SEAL = Seal(sealed=False, asked_signature=False, asked_time=False)
+
+
+def check_seal(tree: BagTree, facts: BagFacts, request: SealRequest, findings: Findings) -> Seal:
+    """Run steps 4 to 7 and gather what is found."""
+    return _Check(tree, facts, request, findings).run()
+
+
+class _Check:
+    def __init__(
+        self, tree: BagTree, facts: BagFacts, request: SealRequest, findings: Findings
+    ) -> None:
+        self._tree = tree
+        self._facts = facts
+        self._request = request
+        self._findings = findings
+        self._declared: set[str] = set()
+        self._known: tuple[Certificate, ...] = ()
+        self._crls: tuple[Crl, ...] = ()
+
+    def run(self) -> Seal:
+        facts, request = self._facts, self._request
+        seals = facts.info.all(SEAL_LABEL)
+        stamp_declared = bool(facts.info.all(STAMP_LABEL))
+        sealed = bool(seals or stamp_declared or facts.proofs.signatures)
+        asked = sealed or request.anchors.names_signers or request.signatures > 0
+        asked_time = bool(stamp_declared or request.anchors.tsa_roots or request.time_stamps)
+        self._read_declared(seals)
+        signatures: tuple[Signature, ...] = ()
+        if sealed:
+            self._check_scope()  # step 4
+            self._read_certificates()
+            signatures = self._signatures()
+        counted = self._count(signatures) if asked else ()  # steps 5 and 6
+        if asked_time:
+            self._check_time(counted)  # step 7
+        else:
+            self._mention_time(counted)
+        return Seal(
+            sealed=sealed,
+            asked_signature=asked,
+            asked_time=asked_time,
+            signatures=signatures,
+            counted=counted,
+        )
+
+    def _read_declared(self, seals: list[str]) -> None:
+        for seal in seals:
+            fingerprint = parse_fingerprint(seal)
+            if fingerprint is None:
+                self._findings.add("E-SIG-006", "bag-info.txt", seal=seal)
+            else:
+                self._declared.add(fingerprint)
+
+    # -- step 4: sealed scope
+
+    def _check_scope(self) -> None:
+        facts, findings = self._facts, self._findings
+        if "sha512" not in facts.tag_algorithms:
+            findings.add("E-SCO-001", SIGNED_FILE)
+        else:
+            for path in facts.unsigned_tag_files:
+                findings.add("E-SCO-002", path)
+        for path in facts.proofs.unknown:
+            findings.add("E-SCO-003", path)
+        for path in facts.proofs.partial:
+            findings.add("W-SCO-006", path)
+        if facts.info.all("Archiver-Bag-Layout"):
+            self._check_layout()
+        algorithms = [ALGORITHMS[name] for name in facts.payload_algorithms if name in ALGORITHMS]
+        if not any(algorithm.strong for algorithm in algorithms):
+            findings.add("E-SCO-005", algorithms=", ".join(facts.payload_algorithms))
+
+    def _check_layout(self) -> None:
+        """A bag of ours has a tag manifest for each payload manifest, with the same files."""
+        payload, tag = (
+            ", ".join(sorted(names))
+            for names in (self._facts.payload_algorithms, self._facts.tag_algorithms)
+        )
+        if payload != tag:
+            self._findings.add("E-SCO-004", payload=payload, tag=tag)
+        if self._findings.has("W-BAG-030"):
+            self._findings.add("E-SCO-007")
+
+    # -- step 5: signatures
+
+    def _read_certificates(self) -> None:
+        """Certificates and revocation lists that lie in the bag: steps, never anchors."""
+        certificates: list[Certificate] = []
+        for path in self._facts.proofs.certificates[:_MAX_CERTIFICATES]:
+            self._read_some(path, read_certificates, certificates.extend)
+        crls: list[Crl] = []
+        for path in self._facts.proofs.crls[:_MAX_CERTIFICATES]:
+            self._read_some(path, read_crls, crls.extend)
+        self._known = unique([*certificates, *self._request.anchors.certificates])
+        self._crls = (*self._request.anchors.crls, *crls)
+
+    def _read_some(
+        self,
+        path: str,
+        read: Callable[[bytes], tuple[_Value, ...]],
+        keep: Callable[[tuple[_Value, ...]], None],
+    ) -> None:
+        try:
+            keep(read(self._read(path, _MAX_CRL_BYTES)))
+        except (FormatError, OSError):
+            self._findings.add("W-SIG-010", path, reason=N_("it can't be read"))
+
+    def _read(self, path: str, limit: int) -> bytes:
+        """A file of the bag. Raises OSError, and CmsError where it is longer than ``limit``."""
+        parts, size = [], 0
+        with self._tree.open(path) as stream:
+            while data := stream.read(min(1 << 20, limit + 1 - size)):
+                parts.append(data)
+                size += len(data)
+                if size > limit:
+                    raise CmsError(N_("it is too long"))
+        return b"".join(parts)
+
+    def _signatures(self) -> tuple[Signature, ...]:
+        """All of them, those that are declared first."""
+        prefixes = tuple(f"signatures/{one[:16]}." for one in sorted(self._declared))
+        files = sorted(
+            self._facts.proofs.signatures, key=lambda file: (not file.startswith(prefixes), file)
+        )
+        if len(files) > MAX_SIGNATURES:
+            self._findings.add("W-SIG-011", limit=MAX_SIGNATURES)
+        content: bytes | None = None
+        try:
+            if "sha512" in self._facts.tag_algorithms:
+                content = self._read(SIGNED_FILE, _MAX_SIGNED_BYTES)
+        except (OSError, CmsError):
+            content = None
+        return tuple(self._signature(file, content) for file in files[:MAX_SIGNATURES])
+
+    def _signature(self, file: str, content: bytes | None) -> Signature:
+        try:
+            data = self._read(file, MAX_CMS_BYTES)
+            signed = parse_signed_data(data)
+        except OSError as error:
+            return replace(self._broken(file, _reason(error)), unreadable=True)
+        except CmsError as error:
+            return self._broken(file, error.message)
+        certificate = signed.certificate
+        found = Signature(
+            file=file,
+            declared=certificate.fingerprint in self._declared,
+            signer=certificate.name,
+            fingerprint=certificate.fingerprint,
+            signing_time=signed.signing_time,
+            may_not_sign=certificate.why_not_signer(),
+            certificate=certificate,
+        )
+        if content is None:
+            return replace(found, problem=N_("what it was made over is missing"), unreadable=True)
+        try:
+            check_manifest_signature(signed, content)
+        except MismatchError as error:
+            return replace(found, problem=error.message, altered=True)
+        except CmsError as error:
+            return replace(found, problem=error.message)
+        return self._judged(replace(found, stamps=self._stamps(file, data)), signed)
+
+    def _broken(self, file: str, problem: str) -> Signature:
+        declared = any(file == f"signatures/{one[:16]}.p7s" for one in self._declared)
+        return Signature(file=file, declared=declared, problem=problem)
+
+    # -- step 6: trust
+
+    def _judged(self, found: Signature, signed: SignedData) -> Signature:
+        times = [one.latest for one in found.stamps if one.trusted and one.latest]
+        proven = Proven(min(times)) if times else None
+        trust = judge_signer(
+            signed.certificate,
+            (*signed.certificates, *self._known),
+            replace(self._request.anchors, crls=self._crls),
+            proven,
+            self._request.now,
+        )
+        return replace(
+            found,
+            trust=trust,
+            proven_at=min(
+                (one.gen_time for one in found.stamps if one.trusted and one.gen_time),
+                default=None,
+            ),
+            pending=len(self._facts.proofs.requests_of(found.file)),
+        )
+
+    def _count(self, signatures: tuple[Signature, ...]) -> tuple[Signature, ...]:
+        """Which signatures decide; tells what is wrong with them."""
+        if self._declared or self._findings.has("E-SIG-006"):
+            counted = self._count_declared(signatures)
+        else:
+            counted = self._count_undeclared(signatures)
+        told = {one.file for one in counted}
+        for one in signatures:
+            if one.problem and one.file not in told and not self._told(one.file):
+                self._findings.add("W-SIG-010", one.file, reason=one.problem)
+        for one in counted:
+            if one.holds:
+                self._tell_trust(one)
+        return tuple(one for one in counted if one.holds)
+
+    def _told(self, file: str) -> bool:
+        codes = ("E-SIG-003", "E-SIG-004", "U-SIG-012")
+        return any(one.path == file for one in self._findings if one.code in codes)
+
+    def _count_declared(self, signatures: tuple[Signature, ...]) -> tuple[Signature, ...]:
+        counted: list[Signature] = []
+        for fingerprint in sorted(self._declared):
+            own = [one for one in signatures if one.fingerprint == fingerprint]
+            named = f"signatures/{fingerprint[:16]}.p7s"
+            own += [one for one in signatures if one.file == named and one not in own]
+            good = [one for one in own if one.holds and one.fingerprint == fingerprint]
+            if good:
+                counted.append(min(good, key=lambda one: (not one.trusted, one.file != named)))
+            elif own:
+                problem = own[0].problem or N_("it is another signer's")
+                code = "U-SIG-012" if own[0].unreadable else "E-SIG-003"
+                self._findings.add(code, own[0].file, reason=problem)
+            else:
+                self._findings.add("E-SIG-002", named, seal=f"sha256:{fingerprint}")
+        return tuple(counted)
+
+    def _count_undeclared(self, signatures: tuple[Signature, ...]) -> tuple[Signature, ...]:
+        trusted = tuple(one for one in signatures if one.trusted)
+        if trusted:
+            return trusted
+        holding = tuple(one for one in signatures if one.holds)
+        altered = [one for one in signatures if one.altered]
+        if holding:  # a trusted signer over other bytes outweighs strangers who signed these
+            altered = [one for one in altered if self._is_trusted_signer(one)]
+        for one in altered:
+            self._findings.add("E-SIG-003", one.file, reason=one.problem)
+        if not holding and not altered:
+            if signatures:
+                first = next((one for one in signatures if one.unreadable), signatures[0])
+                code = "U-SIG-012" if first.unreadable else "E-SIG-004"
+                self._findings.add(code, first.file, reason=first.problem)
+            else:
+                self._findings.add("E-SIG-001")
+        return holding
+
+    def _is_trusted_signer(self, one: Signature) -> bool:
+        if one.certificate is None:
+            return False
+        anchors, now = self._request.anchors, self._request.now
+        trust = judge_signer(one.certificate, self._known, anchors, None, now)
+        return trust.standing in (Standing.TRUSTED, Standing.EXPIRED)
+
+    def _tell_trust(self, one: Signature) -> None:
+        if one.may_not_sign:
+            self._findings.add("E-SIG-005", one.file, reason=one.may_not_sign)
+        if one.trust is None or one.trust.standing is Standing.TRUSTED:
+            return
+        codes = {
+            Standing.UNKNOWN: "E-TRU-001",
+            Standing.SAME_NAME: "E-TRU-003",
+            Standing.EXPIRED: "E-TRU-004",
+            Standing.REVOKED: "E-TRU-005",
+            Standing.NOT_LISTED: "E-TRU-006",
+        }
+        code = codes[one.trust.standing]
+        if code == "E-TRU-001" and not self._request.anchors.names_signers:
+            code = "E-TRU-002"
+        assert one.certificate is not None
+        self._findings.add(
+            code,
+            one.file,
+            signer=one.signer,
+            first=one.certificate.not_before.date(),
+            last=one.certificate.not_after.date(),
+            since=one.trust.since or "",
+        )
+
+    # -- step 7: time
+
+    def _stamps(self, signature: str, data: bytes) -> tuple[Stamp, ...]:
+        files = self._facts.proofs.stamps_of(signature)[:_MAX_STAMPS]
+        return tuple(self._stamp(file, data) for file in files)
+
+    def _stamp(self, file: str, data: bytes) -> Stamp:
+        try:
+            token = parse_answer(self._read(file, MAX_ANSWER_BYTES))
+            check_token(token, data)
+        except OSError as error:
+            return Stamp(file=file, trusted=False, problem=_reason(error))
+        except CmsError as error:
+            return Stamp(file=file, trusted=False, problem=error.message)
+        roots = self._request.anchors.stamping_roots()
+        judged = judge_token(token, roots, self._known, self._crls, self._request.now)
+        trusted = judged.whence is Whence.TRUSTED
+        problem = "" if trusted else _WHENCE[judged.whence]
+        if judged.whence is Whence.UNKNOWN and not roots:
+            problem = NO_ROOTS
+        return Stamp(
+            file=file,
+            trusted=trusted,
+            problem=problem,
+            gen_time=token.gen_time,
+            latest=token.latest,
+            tsa=token.certificate.name,
+            root=judged.anchor.fingerprint if judged.anchor else "",
+        )
+
+    def _check_time(self, counted: tuple[Signature, ...]) -> None:
+        wanted = max(1, self._request.time_stamps)
+        if not counted:
+            self._findings.add("E-TIM-001")
+        for one in counted:
+            found = one.proven_stamps
+            code = "E-TIM-003" if found < wanted else "W-TIM-010"
+            for stamp in one.stamps:
+                if stamp.problem:
+                    self._findings.add(code, stamp.file, reason=stamp.problem)
+            if one.pending:
+                self._findings.add("E-TIM-002" if found < wanted else "W-TIM-011", one.file)
+            if found < wanted and not one.pending and not one.stamps:
+                self._findings.add("E-TIM-001", one.file)
+            elif 0 < found < wanted:
+                self._findings.add("E-TIM-004", one.file, wanted=wanted, found=found)
+
+    def _mention_time(self, counted: tuple[Signature, ...]) -> None:
+        for one in counted:
+            for stamp in one.stamps:
+                if stamp.problem == NO_ROOTS:
+                    self._findings.add("W-TIM-012", stamp.file)
+                elif stamp.problem:
+                    self._findings.add("W-TIM-010", stamp.file, reason=stamp.problem)
+            if one.pending:
+                self._findings.add("W-TIM-011", one.file)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
