@@ -15,6 +15,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -147,7 +148,7 @@ class Tsa:
         handler.end_headers()
         handler.wfile.write(body)
 
-    def __enter__(self) -> Tsa:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -59,21 +59,29 @@ def test_a_broken_bag_raises_with_its_report(base: Path) -> None:
     assert (caught.value.report, caught.value.exit_code) == (report, 1)
 
 
-@pytest.mark.parametrize("label", ["Archiver-Seal", "archiver-SEAL", "Archiver-Time-Stamp"])
+@pytest.mark.parametrize(
+    ("label", "code"),
+    [
+        ("Archiver-Seal", "E-SIG-006"),
+        ("archiver-SEAL", "E-SIG-006"),
+        ("Archiver-Time-Stamp", "E-SIG-001"),
+    ],
+)
 @pytest.mark.parametrize("fast", [True, False])
-def test_a_declared_seal_is_never_passed_over(label: str, fast: bool, tmp_path: Path) -> None:
+def test_a_declared_seal_is_never_passed_over(
+    label: str, code: str, fast: bool, tmp_path: Path
+) -> None:
     report = verify(sealed(label, tmp_path / "bag"), fast=fast)
-    assert (report.verdict, report.exit_code) == (Verdict.UNDECIDED, 3)
-    assert claims(report.claims)["seal-scope"] == "undecided"
-    (finding,) = [one for one in report.findings if one.code == "U-SEAL-001"]
-    assert (finding.path, "required" in finding.message) == ("bag-info.txt", True)
+    assert (report.verdict, report.exit_code) == (Verdict.UNPROVEN, 4)
+    assert claims(report.claims)["signature"] == "fails"
+    assert code in codes(report.findings)
 
 
 @pytest.mark.parametrize(
     "info", ["Archiver-Seal: \n", "A: b\nArchiver-Seal: a\nArchiver-Seal: b\n"]
 )
 def test_seals_however_declared(info: str, tmp_path: Path) -> None:
-    assert verify(Bag(info=info).write(tmp_path / "bag")).exit_code == 3
+    assert verify(Bag(info=info).write(tmp_path / "bag")).exit_code == 4
 
 
 def test_a_broken_bag_with_a_seal_is_broken(tmp_path: Path) -> None:
@@ -87,7 +95,7 @@ def test_a_seal_without_a_declaration_file(tmp_path: Path) -> None:
     (base / "bagit.txt").unlink()
     report = verify(base)
     assert report.exit_code == 1
-    assert "U-SEAL-001" in codes(report.findings)
+    assert "E-SIG-006" in codes(report.findings)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +130,8 @@ def test_the_worst_claim_is_the_verdict(outcomes: tuple[Outcome, ...], fast: boo
         expected = Verdict.UNPROVEN
     else:
         expected = Verdict.COMPLETE if fast else Verdict.VALID
-    assert verdict_of(claimed, fast=fast) is expected
+    assert verdict_of(claimed, altered=False, fast=fast) is expected
+    assert verdict_of(claimed, altered=True, fast=fast) is Verdict.INVALID
 
 
 @pytest.mark.parametrize("name", ["nothing", "file", "pipe"])
@@ -139,8 +148,10 @@ def test_what_can_hold_no_bag_is_a_wrong_argument(
 def test_several_bags_the_worst_counts(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    undecided = sealed("Archiver-Seal", tmp_path / "sealed")
-    assert run(capsys, "bag", "verify", base, undecided).code == 3
+    unproven = sealed("Archiver-Seal", tmp_path / "sealed")
+    undecided = Bag(algorithms=("sha512", "whirlpool")).write(tmp_path / "undecided")
+    assert run(capsys, "bag", "verify", base, unproven).code == 4
+    assert run(capsys, "bag", "verify", base, unproven, undecided).code == 3
     assert run(capsys, "bag", "verify", base, tmp_path / "nothing").code == 2
     assert run(capsys, "bag", "verify", tmp_path, undecided, base).code == 1
 

@@ -130,7 +130,7 @@ def verify_bag(
     claims = tuple(_claim(step, asked, findings, listed=listed) for step in STEPS)
     return VerificationReport(
         bag=path,
-        verdict=_verdict(claims, findings, fast=options.fast),
+        verdict=_verdict(claims, altered=findings.has(*_ALTERED), fast=options.fast),
         claims=claims,
         findings=findings,
         facts=facts,
@@ -176,7 +176,7 @@ def _check_seal(
     wanted = options.policy.proof if options.policy else ProofPolicy()
     seals = any(facts.info.all(label) for label in ("Archiver-Seal", "Archiver-Time-Stamp"))
     asked = options.anchors is not None or wanted.signatures or wanted.time_stamps
-    unseen = tree.cut_short or facts.declaration is None or not facts.payload_algorithms
+    unseen = tree.cut_short or not facts.payload_algorithms
     if unseen or not (seals or facts.proofs.signatures or asked):
         return None
     from archiver.pki.anchors import Anchors
@@ -234,10 +234,10 @@ def _claim(step: str, asked: set[str], findings: Findings, *, listed: bool) -> C
     return Claim(name=step, outcome=outcome)
 
 
-def _verdict(claims: tuple[Claim, ...], findings: Findings, *, fast: bool) -> Verdict:
+def _verdict(claims: tuple[Claim, ...], *, altered: bool, fast: bool) -> Verdict:
     """The worst wins: not intact, then undecided, then unproven."""
     outcome = {claim.name: claim.outcome for claim in claims}
-    if any(outcome[step] is Outcome.FAILS for step in _INTEGRITY) or findings.has(*_ALTERED):
+    if altered or any(outcome[step] is Outcome.FAILS for step in _INTEGRITY):
         return Verdict.INVALID
     if Outcome.UNDECIDED in outcome.values():
         return Verdict.UNDECIDED

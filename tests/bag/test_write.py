@@ -75,6 +75,7 @@ def test_files_of_a_bag(source: Path, bag: Path) -> None:
     made = make(source, bag)
     assert (made.payload_files, made.payload_bytes, made.resumed_files) == (3, 3, 0)
     assert sorted(path.decode() for path in tree_bytes(bag)) == [
+        "VERIFY.txt",
         "bag-info.txt",
         "bagit.txt",
         "data/a.txt",
