@@ -469,7 +469,7 @@ _BAG = (
         "E-SCO-007",
         "seal-scope",
         "docs/bag-layout.md",
-        N_("the tag manifests of a sealed bag must list the same files"),
+        N_("ALTERED: this tag manifest is not written as the one that is signed"),
     ),
     _entry(
         "E-SIG-001",

@@ -43,6 +43,8 @@ __all__ = [
 MAX_CMS_BYTES = 1 << 20
 """Longer ones are refused unread: signatures with their chains have some thousands."""
 _MAX_CERTIFICATES = 32
+_MAX_SALT_BYTES = 1024
+"""openssl fills the whole key with salt: 222 bytes for RSA with 2,048 bits."""
 _STRONG = ("sha256", "sha384", "sha512")
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha256": hashes.SHA256(),
@@ -208,7 +210,7 @@ def _scheme(signer: Any, digest: str) -> SignatureScheme:
         if masks["algorithm"].native != "mgf1":
             raise CmsError(N_("its signature algorithm isn't accepted"))
         salt = parameters["salt_length"].native
-        if not 0 <= salt <= hashlib.sha512().digest_size:
+        if not 0 <= salt <= _MAX_SALT_BYTES:
             raise CmsError(N_("its signature algorithm isn't accepted"))
         hashed = _digest_name(parameters["hash_algorithm"])
         if hashed != _digest_name(masks["parameters"]) or hashed != digest:

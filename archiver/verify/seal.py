@@ -10,6 +10,7 @@ nor lower the verdict.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,7 +19,7 @@ from typing import TypeVar
 from archiver.bag.proofs import SIGNED_FILE
 from archiver.bag.tree import BagTree
 from archiver.bag.validate import BagFacts
-from archiver.digest import ALGORITHMS
+from archiver.digest import ALGORITHMS, Algorithm
 from archiver.errors import FormatError
 from archiver.findings import Findings
 from archiver.i18n import N_
@@ -223,8 +224,22 @@ class _Check:
         )
         if payload != tag:
             self._findings.add("E-SCO-004", payload=payload, tag=tag)
-        if self._findings.has("W-BAG-030"):
-            self._findings.add("E-SCO-007")
+        for name in sorted({*self._facts.tag_algorithms} - {"sha512"}):
+            self._check_other_tag_manifest(name)
+
+    def _check_other_tag_manifest(self, name: str) -> None:
+        """It was written as the signed one was, so that no byte of it can be another."""
+        file = f"tagmanifest-{name}.txt"
+        algorithm = ALGORITHMS.get(name)
+        try:
+            signed = self._read(SIGNED_FILE, _MAX_SIGNED_BYTES)
+            other = self._read(file, _MAX_SIGNED_BYTES)
+        except (OSError, CmsError):
+            return  # step 3 has told of what can't be read
+        if algorithm is not None and _paths(other, algorithm) != _paths(
+            signed, ALGORITHMS["sha512"]
+        ):
+            self._findings.add("E-SCO-007", file)
 
     # -- step 5: signatures
 
@@ -474,6 +489,11 @@ class _Check:
                     self._findings.add("W-TIM-010", stamp.file, reason=stamp.problem)
             if one.pending:
                 self._findings.add("W-TIM-011", one.file)
+
+
+def _paths(manifest: bytes, algorithm: Algorithm) -> bytes:
+    """A manifest of ours without its digests; what isn't written as ours stays."""
+    return re.sub(rb"(?m)^[0-9a-f]{%d}  " % (2 * algorithm.size_bytes), b"", manifest)
 
 
 def _reason(error: OSError) -> str:
