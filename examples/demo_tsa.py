@@ -50,7 +50,6 @@ def make_certificates(
     name: str = "demonstration",
     first: datetime | None = None,
     last: datetime | None = None,
-    stamping: bool = True,
 ) -> None:
     """A root and a TSA certificate under it; ``first`` and ``last`` are the TSA's dates."""
     now = datetime.now(UTC)
@@ -67,7 +66,6 @@ def make_certificates(
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(root_key, hashes.SHA384())
     )
-    purpose = ExtendedKeyUsageOID.TIME_STAMPING if stamping else ExtendedKeyUsageOID.CODE_SIGNING
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -77,7 +75,7 @@ def make_certificates(
         .not_valid_before(first or now - timedelta(days=1))
         .not_valid_after(last or now + timedelta(days=3649))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
         .sign(root_key, hashes.SHA384())
     )
     directory.mkdir(parents=True, exist_ok=True)

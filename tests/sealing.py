@@ -59,7 +59,17 @@ def name(common: str) -> x509.Name:
 
 def usage(*wanted: str) -> x509.KeyUsage:
     """A key usage with exactly these bits."""
-    bits = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"]
+    bits = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    )
     return x509.KeyUsage(**{bit: bit in wanted for bit in bits})
 
 
@@ -117,7 +127,13 @@ def issue(
     return SigningKey(key=key, certificate=certificate, chain=chain)
 
 
-CA = Wish(subject="Office CA", ca=True, key_usage=ISSUING, last=NOW + 9000 * DAY)
+CA = Wish(
+    subject="Office CA",
+    ca=True,
+    key_usage=ISSUING,
+    first=NOW - 100 * DAY,
+    last=NOW + 9000 * DAY,
+)
 SIGNER = Wish(subject="Ana")
 TSA = Wish(
     subject="Stamper",

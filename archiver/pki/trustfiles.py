@@ -16,7 +16,7 @@ from datetime import datetime
 from archiver.errors import DestinationError, FormatError, KeyringError, UsageError, storage_error
 from archiver.filesystem import replace_file, write_new_file
 from archiver.i18n import _
-from archiver.pki.certificates import Certificate
+from archiver.pki.certificates import Certificate, parse_fingerprint
 from archiver.pki.keyring import SigningKey
 from archiver.pki.trustlist import (
     MAX_LIST_BYTES,
@@ -174,10 +174,11 @@ def revoke_signer(
             hint=_("Choose from: {known}.").format(known=", ".join(REASONS)),
         )
     trust = read_list(directory)
+    fingerprint = parse_fingerprint(name)
     found = [
         one
         for one in trust.signers
-        if one.name == name or one.certificate.fingerprint.startswith(name.removeprefix("sha256:"))
+        if one.name == name or one.certificate.fingerprint == fingerprint
     ]
     if len(found) != 1:
         raise UsageError(

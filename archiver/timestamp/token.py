@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from asn1crypto import core, tsp
+from asn1crypto import cms, core, tsp
 
 from archiver.i18n import N_
 from archiver.pki.certificates import Certificate
@@ -46,6 +46,15 @@ MAX_ANSWER_BYTES = 256 << 10
 _STRONG = ("sha256", "sha384", "sha512")
 _SKEW = timedelta(minutes=5)
 """How far a TSA's clock may be ahead of the checker's before its stamps are from the future."""
+
+
+class _Answer(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
+    """TimeStampResp; in asn1crypto's own the token isn't optional."""
+
+    _fields = [  # noqa: RUF012  # as asn1crypto wants it
+        ("status", tsp.PKIStatusInfo),
+        ("time_stamp_token", cms.ContentInfo, {"optional": True}),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +88,7 @@ def parse_answer(data: bytes) -> TimestampToken:
     if len(data) > MAX_ANSWER_BYTES:
         raise CmsError(N_("it is too long to be a time stamp"))
     try:
-        answer = tsp.TimeStampResp.load(data, strict=True)
+        answer = _Answer.load(data, strict=True)
         status = answer["status"]["status"].native
         token = answer["time_stamp_token"]
         if status != "granted" or isinstance(token, core.Void):
@@ -189,7 +198,8 @@ def judge_token(
     ``others`` are certificates from anywhere, steps of a path. ``now`` is aware.
     """
     known = (*token.signed.certificates, *others)
-    path = find_path(token.certificate, known, [one for one in roots if one.is_ca], token.gen_time)
+    roots = [one for one in roots if one.is_ca]
+    path = find_path(token.certificate, known, roots, token.gen_time)
     if path is None or len(path.certificates) < 2:
         return StampTrust(whence=_why_not(token, roots, known))
     if token.gen_time > now + _SKEW:
@@ -207,7 +217,8 @@ def _why_not(
 ) -> Whence:
     """Expired where a path was good at another time, else unknown."""
     for moment in (token.certificate.not_after, token.certificate.not_before):
-        if find_path(token.certificate, known, roots, moment) is not None:
+        path = find_path(token.certificate, known, roots, moment)
+        if path is not None and len(path.certificates) > 1:
             return Whence.EXPIRED
     return Whence.UNKNOWN
 

@@ -161,7 +161,7 @@ def _seen(path: str) -> dict[str, tuple[int, str]]:
         with open(path, encoding="ascii") as file:
             found = json.load(file)
         return {str(key): (int(version), str(digest)) for key, (version, digest) in found.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise KeyringError(
