@@ -21,6 +21,7 @@ from archiver.seal.stamping import (
     StampOptions,
     Waiting,
     add_requests,
+    list_proofs,
     store_answer,
     waiting_requests,
 )
@@ -65,12 +66,16 @@ def lay_out_requests(
 
     A signature without a stamp or a request gets one. Raises ArchiverError.
     """
+    for bag in bags:
+        if not list_proofs(bag).signatures:
+            raise UsageError(
+                _("{path} has no signature that could be stamped").format(path=bag),
+                hint=_("Sign it first: archiver bag sign BAG --key NAME."),
+            )
     written = []
     try:
         os.makedirs(directory, exist_ok=True)
         for bag in bags:
-            if not os.path.isdir(bag):
-                raise UsageError(_("{path} is not a bag in a directory").format(path=bag))
             add_requests(bag, options, unaddressed=not options.urls)
             for waiting in waiting_requests(bag):
                 name = f"{hashlib.sha256(waiting.data).hexdigest()[:32]}.tsq"

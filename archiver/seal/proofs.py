@@ -74,6 +74,8 @@ def read_signed_file(bag: str) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise StorageError(_("{path} is not a regular file").format(path=path))
             data = file.read(_MAX_SIGNED_BYTES + 1)
     except OSError as error:
         raise storage_error(error, path) from error

@@ -44,6 +44,11 @@ def load_anchors(
         if fingerprint is not None:
             fingerprints.add(fingerprint)
             continue
+        if given.lower().startswith("sha256:") and not os.path.exists(given):
+            raise UsageError(
+                _("{text!r} is not a SHA-256 fingerprint").format(text=given),
+                hint=_("It has 64 digits from 0 to 9 and a to f; groups may be set apart."),
+            )
         data = _read(given, MAX_LIST_BYTES)
         if data.lstrip()[:1] == b"{":
             lists.append(_trust_list(given, data))
