@@ -105,18 +105,18 @@ def test_seal_and_verify(place: Path, tsa: Any, capsys: pytest.CaptureFixture[st
 
 
 def test_json(place: Path, tsa: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    made = create(capsys, "--tsa", tsa.url, "--json").json
+    made: Any = create(capsys, "--tsa", tsa.url, "--json").json
     assert made["signed"] is True
-    (signer,) = made["signers"]  # type: ignore[misc]
+    (signer,) = made["signers"]
     assert signer["name"] == "Ana Pérez"
-    (stamp,) = made["time_stamps"]  # type: ignore[misc]
+    (stamp,) = made["time_stamps"]
     assert stamp["problem"] is None
     root = tsa.directory / "root.pem"
-    done = run(
+    done: Any = run(
         capsys, "bag", "verify", "bag", "--json", "--trust", "keys/ca.pem", "--tsa-root", root
     ).json
     assert done["verdict"] == "valid"
-    (signature,) = done["signatures"]  # type: ignore[misc]
+    (signature,) = done["signatures"]
     assert (signature["holds"], signature["trust"]) == (True, "trusted")
     assert signature["proven_at"] == stamp["gen_time"]
     run(capsys, "bag", "create", "source", "-o", "bare")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,13 +182,9 @@ def test_a_full_disk_while_signing(tmp_path: Path, office: Office) -> None:
         bag = seal(make_source(tmp_path / "s"), small / "bag", [office.ana])
         before = tree(bag, signatures=True)
         filler = small / "filler"
-        with open(filler, "wb") as file:
-            try:
-                while True:
-                    file.write(bytes(4096))
-                    file.flush()
-            except OSError:
-                pass
+        with open(filler, "wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
         with pytest.raises(StorageError, match="no space"):
             sign_bag(str(bag), [office.ben], NOW)
         kept = tree(bag, signatures=True)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519
@@ -253,12 +254,13 @@ def test_a_signer_that_cannot_seal_today(kind: str, office: Office, tmp_path: Pa
 
 @pytest.mark.parametrize("kind", ["ed25519", "dsa", "rsa1024", "secp256k1"])
 def test_keys_that_not_every_openssl_checks(kind: str, tmp_path: Path) -> None:
-    key = {
+    makers: dict[str, Any] = {
         "ed25519": ed25519.Ed25519PrivateKey.generate,
         "dsa": lambda: dsa.generate_private_key(2048),
         "rsa1024": lambda: rsa_key(1024),
         "secp256k1": lambda: new_ec(ec.SECP256K1()),
-    }[kind]()
+    }
+    key = makers[kind]()
     data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with pytest.raises(KeyringError, match="can't sign bags"):
         read_key(data, None, "x")

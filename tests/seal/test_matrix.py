@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from archiver.pki.cms import PrivateKey
 from archiver.pki.keyring import SigningKey
 from tests.sealing import (
     SIGNER,
@@ -45,7 +47,12 @@ def need(program: str) -> None:
 
 @pytest.fixture(scope="session", params=KINDS)
 def signer(request: pytest.FixtureRequest, office: Office) -> SigningKey:
-    key = {"p256": new_ec, "p384": lambda: new_ec(ec.SECP384R1()), "rsa": rsa_key}[request.param]()
+    makers: dict[str, Callable[[], PrivateKey]] = {
+        "p256": new_ec,
+        "p384": lambda: new_ec(ec.SECP384R1()),
+        "rsa": rsa_key,
+    }
+    key = makers[request.param]()
     return issue(SIGNER, key, office.ca)
 
 
@@ -211,7 +218,7 @@ def sign_with_pyhanko(signer: SigningKey, content: bytes, digest: str, padding: 
     from pyhanko.sign import SimpleSigner
     from pyhanko_certvalidator.registry import SimpleCertificateStore
 
-    store = SimpleCertificateStore()
+    store: Any = SimpleCertificateStore()  # type: ignore[no-untyped-call]
     store.register_multiple(asn1_x509.Certificate.load(one.der) for one in signer.chain)
     secret: Any = asn1_keys.PrivateKeyInfo.load(
         signer.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
