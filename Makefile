@@ -57,6 +57,7 @@ format: $(VENV)/dev.stamp
 SCALE ?= 1
 bench: $(VENV)/run.stamp
 	@mkdir -p build
+	$(BIN)/python -m benchmarks.seal build/seal.md build/seal.json
 	$(BIN)/python -m benchmarks --scale $(SCALE) --markdown build/benchmarks.md --json build/benchmarks.json
 
 soak: $(VENV)/dev.stamp

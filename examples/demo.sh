@@ -1,10 +1,12 @@
 #!/bin/sh
-# The main job, shown on real files: pack, check, look, damage a copy, see it named.
-# Run by `make demo`; needs nothing but `archiver` on the PATH.
+# The main job, shown on real files: pack, check, look, damage a copy, see it named; then
+# seal, stamp, and the attack that plain BagIt misses.
+# Run by `make demo`; needs `archiver` and its Python on the PATH, and openssl.
 set -eu
 here=$(dirname "$0")
 work=$(mktemp -d)
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+tsa=
+trap '[ -z "$tsa" ] || kill "$tsa"; chmod -R u+w "$work"; rm -rf "$work"' EXIT
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() { printf '$ %s\n' "$*"; "$@"; }
 
@@ -40,4 +42,80 @@ if [ "$code" -ne 1 ]; then
     exit 1
 fi
 
-say "Done: the damaged file was named, and the exit code was 1."
+
+# -- the seal
+
+export XDG_STATE_HOME="$work/state"
+printf '%s\n' 'a passphrase for this demonstration only' >"$work/passphrase"
+chmod 600 "$work/passphrase"
+export ARCHIVER_PASSPHRASE_FILE="$work/passphrase"
+
+say "6. Keys: a CA, whose key belongs on a stick in a safe, and a signer (archiver setup guides you)"
+run archiver key init --organisation "Comisión (invented)" --name ana-laptop \
+    --dir "$work/keys" --ca-dir "$work/stick"
+
+say "7. A time-stamping authority, for this demonstration only: nobody should believe its stamps"
+python3 "$here/demo_tsa.py" "$work/tsa" >"$work/url" &
+tsa=$!
+while [ ! -s "$work/url" ]; do sleep 0.1; done
+url=$(cat "$work/url")
+
+say "8. Pack, seal and stamp"
+run archiver bag create "$here/case-001" -o "$work/sealed" --key ana-laptop --key-dir "$work/keys" \
+    --tsa "$url" --tsa-root "$work/tsa/root.pem"
+
+say "9. Verify it with certificates from outside of the bag"
+run archiver bag verify "$work/sealed" --trust "$work/keys/ca.pem" --tsa-root "$work/tsa/root.pem"
+
+say "10. The same signature with openssl alone (VERIFY.txt in the bag tells the rest)"
+(cd "$work/sealed" && for s in signatures/*.p7s; do
+    run openssl cms -verify -binary -inform DER -in "$s" -content tagmanifest-sha512.txt \
+        -CAfile "$work/keys/ca.pem" -purpose any -cades -out /dev/null
+done)
+
+say "11. The attack that plain BagIt misses: exchange the video and make all checksums anew"
+cp -R "$work/sealed" "$work/forged"
+chmod -R u+w "$work/forged"
+python3 - "$work/forged" <<'PYTHON'
+import hashlib
+import pathlib
+import sys
+
+bag = pathlib.Path(sys.argv[1])
+video = bag / "data/media/derribo-caseta.mp4"
+video.write_bytes(bytes(reversed(video.read_bytes())))  # another video of the same size
+
+
+def digests_made_anew(manifest):
+    algorithm = manifest.stem.partition("-")[2]
+    paths = [line.partition("  ")[2] for line in manifest.read_text("utf-8").splitlines()]
+    lines = [
+        f"{hashlib.new(algorithm, (bag / path).read_bytes()).hexdigest()}  {path}\n"
+        for path in paths
+    ]
+    manifest.write_text("".join(lines), "utf-8")
+
+
+for pattern in ("manifest-*.txt", "tagmanifest-*.txt"):
+    for manifest in bag.glob(pattern):
+        digests_made_anew(manifest)
+PYTHON
+say "    the reference library:"
+printf '$ bagit.py --validate forged\n'
+python3 - "$work/forged" <<'PYTHON'
+import sys
+
+import bagit
+
+print("valid" if bagit.Bag(sys.argv[1]).is_valid() else "invalid")
+PYTHON
+say "    archiver:"
+code=0
+run archiver bag verify "$work/forged" --trust "$work/keys/ca.pem" \
+    --tsa-root "$work/tsa/root.pem" || code=$?
+if [ "$code" -ne 1 ]; then
+    echo "demo: the forged bag should have been answered with exit code 1, not $code" >&2
+    exit 1
+fi
+
+say "Done: the damaged file was named, the forged bag was found out, and the exit code was 1."
