@@ -25,6 +25,7 @@ __all__ = [
     "ProofFiles",
     "certificate_path",
     "crl_path",
+    "is_ours",
     "is_proof",
     "request_path",
     "signature_path",
@@ -58,16 +59,29 @@ class ProofFiles:
     unknown: tuple[str, ...]
 
     def stamps_of(self, signature: str) -> tuple[str, ...]:
-        """The time stamps over a signature, by their names."""
-        return tuple(one for one in self.stamps if one.startswith(f"{signature}."))
+        """The time stamps over a signature, by their names; those named as ours first."""
+        found = (one for one in self.stamps if one.startswith(f"{signature}."))
+        return tuple(sorted(found, key=lambda one: not is_ours(one)))
 
     def requests_of(self, signature: str) -> tuple[str, ...]:
         """The requests for a signature that wait: those without their answer beside them."""
+        stamps = set(self.stamps)
         return tuple(
             one
             for one in self.requests
-            if one.startswith(f"{signature}.") and _answer_to(one) not in self.stamps
+            if one.startswith(f"{signature}.") and _answer_to(one) not in stamps
         )
+
+
+_OURS = re.compile(
+    rf"{SIGNATURES}/[0-9a-f]{{16}}\.p7s(?:\.[0-9a-f]{{16}}\.ts[rq])?"
+    rf"|{CERTIFICATES}/[0-9a-f]{{16}}\.(?:pem|crl)"
+)
+
+
+def is_ours(path: str) -> bool:
+    """Whether a file is named as this program names it: those are looked at first."""
+    return _OURS.fullmatch(path) is not None
 
 
 def is_proof(path: str) -> bool:

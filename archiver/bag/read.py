@@ -326,7 +326,7 @@ class ManifestReader:
         self._findings = findings
         self._width = name.algorithm.size_bytes * 2 if name.algorithm else 0
 
-    def read(self, stream: BinaryIO) -> Iterator[ManifestBlock]:
+    def read(self, stream: Readable) -> Iterator[ManifestBlock]:
         """The manifest in blocks, as the stream is read."""
         blocks = read_blocks(stream, self._declaration.encoding, self._findings, self._name.file)
         for first, text in blocks:

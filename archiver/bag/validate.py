@@ -7,8 +7,10 @@ writes nothing, fetches nothing; seal, trust and time are judged elsewhere.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 from archiver.bag.ledger import Ledger, LedgerManifest
 from archiver.bag.model import (
@@ -21,7 +23,7 @@ from archiver.bag.model import (
 )
 from archiver.bag.names import decode_path, normalise
 from archiver.bag.progress import Progress, Silent
-from archiver.bag.proofs import SIGNED_FILE, ProofFiles, is_proof, sort_proofs
+from archiver.bag.proofs import SIGNATURES, SIGNED_FILE, ProofFiles, is_proof, sort_proofs
 from archiver.bag.read import (
     ManifestReader,
     find_codec,
@@ -47,6 +49,10 @@ class BagFacts:
     payload_algorithms: tuple[str, ...]
     tag_algorithms: tuple[str, ...]
     proofs: ProofFiles
+    weakly_listed: int = 0
+    """Payload files that no manifest with a strong digest lists."""
+    signed_digest: str = ""
+    """SHA-512 of tagmanifest-sha512.txt as it was read; "" where there is none."""
     unsigned_tag_files: tuple[str, ...] = ()
     """Tag files that the sha512 tag manifest doesn't list, so that no signature covers
     them; without tag manifests and what lies in ``signatures/``.
@@ -102,6 +108,20 @@ class _Counted:
             yield listing
 
 
+class _Hashed:
+    """A stream whose bytes are hashed as they are read."""
+
+    def __init__(self, stream: BinaryIO, state: hashlib._Hash) -> None:
+        self._stream = stream
+        self._state = state
+
+    def read(self, size: int) -> bytes:
+        """As the stream's."""
+        data = self._stream.read(size)
+        self._state.update(data)
+        return data
+
+
 class _Check:
     def __init__(
         self, tree: BagTree, findings: Findings, *, fast: bool, progress: Progress
@@ -121,6 +141,7 @@ class _Check:
         self._strays: list[_Stray] = []
         self._tag_strays: list[_Stray] = []
         self._unsigned: list[str] = []
+        self._signed = hashlib.sha512()
         self._proofs: list[str] = []
         self._closed: frozenset[str] = frozenset()
         self._files = 0
@@ -149,7 +170,7 @@ class _Check:
         self._read_fetch()
         self._check_manifests()
         self._check_payload()
-        self._check_tag_files()
+        self._check_tag_files(info)
         self._check_oxum(info)
         return BagFacts(
             declaration=self._declared,
@@ -159,6 +180,8 @@ class _Check:
             payload_algorithms=tuple(m.algorithm_name for m in self._names(tag=False)),
             tag_algorithms=tuple(m.algorithm_name for m in self._names(tag=True)),
             proofs=sort_proofs(tuple(self._proofs)),
+            weakly_listed=self._weakly_listed(),
+            signed_digest=self._signed.hexdigest() if SIGNED_FILE in self._base else "",
             unsigned_tag_files=tuple(sorted(self._unsigned)),
         )
 
@@ -229,7 +252,8 @@ class _Check:
             column = LedgerManifest(name.file, name.algorithm)
             try:
                 with self._tree.open(name.file) as stream:
-                    blocks = reader.read(stream)
+                    signed = name.file == SIGNED_FILE
+                    blocks = reader.read(_Hashed(stream, self._signed) if signed else stream)
                     ledger.load(column, blocks, self._findings, strict=self._declaration.is_1_0)
             except OSError as error:
                 reason = error.strerror or str(error)
@@ -427,12 +451,24 @@ class _Check:
         else:
             self._findings.add("E-BAG-100", path, manifests=lists)
 
+    def _weakly_listed(self) -> int:
+        """How many payload files are listed by weak digests only."""
+        strong = [m for m in self._payload.manifests if m.algorithm and m.algorithm.strong]
+        if any(manifest.entries == len(self._payload) for manifest in strong):
+            return 0
+        rows = self._payload.rows.values()
+        return sum(1 for row in rows if not any(m.listed[row] for m in strong))
+
     # -- steps 2 and 3: tag files
 
-    def _check_tag_files(self) -> None:
+    def _check_tag_files(self, info: BagInfo) -> None:
+        # What is sealed rests on the tag files: then they are read even at a fast look.
+        sealed = bool(info.all("Archiver-Seal")) or self._tree.has_directory(SIGNATURES)
+        fast, self._fast = self._fast, self._fast and not sealed
         self._read_and_compare(self._tags, self._listed_tag_files())
         # What no tag manifest lists is allowed; signatures can't cover it.
         self._note_unsigned(self._match_strays(self._tags, self._tag_strays))
+        self._fast = fast
         self._closed = self._not_looked_at()
         for path, row in self._tags.unseen():
             if self._was_not_looked_at(path):

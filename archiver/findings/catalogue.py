@@ -457,7 +457,9 @@ _BAG = (
         "E-SCO-005",
         "seal-scope",
         "RFC 8493 §2.4",
-        N_("the seal rests on weak payload digests only ({algorithms}): files can be exchanged"),
+        N_(
+            "the seal rests on weak payload digests for {count} files ({algorithms}): they can be exchanged"
+        ),
     ),
     _entry(
         "W-SCO-006",
@@ -548,7 +550,7 @@ _BAG = (
         "trust",
         "RFC 5280 §4.1.2.5",
         N_(
-            "EXPIRED: the certificate of {signer} holds from {first} to {last}, and it is not proven that the signature was made then"
+            "NOT VALID: the certificate of {signer} is good from {first} to {last}, and it is not proven that the signature was made then"
         ),
     ),
     _entry(
@@ -564,6 +566,26 @@ _BAG = (
         "trust",
         "docs/proof.md",
         N_("UNKNOWN SIGNER: {signer} is not on the trust list"),
+    ),
+    _entry(
+        "U-TRU-007",
+        "trust",
+        "RFC 5280 §6.3",
+        N_(
+            "it can't be told whether {signer} is revoked: nobody is known who signed the revocation list"
+        ),
+    ),
+    _entry(
+        "W-TRU-008",
+        "trust",
+        "RFC 5280 §5",
+        N_("the revocation list of {issuer} says nothing of anybody here"),
+    ),
+    _entry(
+        "W-TRU-009",
+        "trust",
+        "RFC 5280 §5.1.2.5",
+        N_("the revocation list of {issuer} was good until {date}: there is a newer one"),
     ),
     _entry(
         "E-TIM-001",
@@ -593,7 +615,7 @@ _BAG = (
         "W-TIM-010",
         "time",
         "RFC 3161",
-        N_("the time stamp proves nothing: {reason}; nobody asked for it"),
+        N_("the time stamp proves nothing: {reason}; no time was asked for, so nothing changes"),
     ),
     _entry(
         "W-TIM-011",
@@ -625,7 +647,7 @@ _BAG = (
         "policy",
         "policy",
         N_(
-            "the policy {policy} requires {wanted} trusted time stamps over each signature, {found} are proven"
+            "the policy {policy} requires {wanted} trusted time stamps over a signature, the best has {found}"
         ),
     ),
     # -- 10 second opinion

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from archiver.pki.certificates import Certificate, unique
-from archiver.pki.paths import Crl, Path, find_path, revocation_in
+from archiver.pki.paths import Crl, Path, cannot_be_attributed, find_path, revocation_in
 from archiver.pki.trustlist import TrustList
 
 __all__ = ["Anchors", "Proven", "Standing", "Trust", "judge_signer"]
@@ -60,6 +60,7 @@ class Standing(enum.Enum):
     NOT_LISTED = "not-listed"
     EXPIRED = "expired"
     REVOKED = "revoked"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,8 @@ class Trust:
     anchor: str = ""
     since: datetime | None = None
     """From when it is revoked, where it is."""
+    path: tuple[Certificate, ...] = field(default=(), repr=False)
+    """From the signer to what trust rests on, where there is such a path."""
 
 
 def judge_signer(
@@ -78,37 +81,73 @@ def judge_signer(
     anchors: Anchors,
     proven: Proven | None,
     now: datetime,
+    hints: Sequence[Crl] = (),
 ) -> Trust:
     """Whether ``certificate`` is trusted for a signature that was there at ``proven``, or,
-    where no time is proven, now. ``others`` are steps that a path may take.
+    where no time is proven, now. ``others`` are steps that a path may take, ``hints``
+    revocation lists that came with the bag: they count where their issuer is known.
 
     A revocation outweighs every anchor. Without a proven time it always counts: the
     signer's own clock can't be believed once the key is in other hands.
     """
     others = unique(others)
     moment = proven.moment if proven else now
-    revoked = _revocation(certificate, others, anchors, moment)
-    if revoked is not None and (proven is None or proven.moment >= revoked):
-        return Trust(standing=Standing.REVOKED, since=revoked)
     answers = [
         *(_by_list(certificate, one, moment) for one in anchors.lists),
         *_by_certificates(certificate, others, anchors, moment),
     ]
+    known = (*others, *anchors.certificates, *(one.authority for one in anchors.lists))
+    known += anchors.tsa_roots
+    paths = [one.path for one in answers if one.path] or [(certificate,)]
+    revoked = _revoked_since(certificate, paths, known, anchors, hints)
+    if revoked is not None and (proven is None or proven.moment >= revoked):
+        return Trust(standing=Standing.REVOKED, since=revoked)
     for wanted in (Standing.TRUSTED, Standing.EXPIRED, Standing.NOT_LISTED, Standing.SAME_NAME):
         for answer in answers:
             if answer.standing is wanted:
-                return answer
+                return _unless_undecided(answer, known, anchors)
     return Trust(standing=Standing.UNKNOWN)
+
+
+def _revoked_since(
+    certificate: Certificate,
+    paths: Sequence[Sequence[Certificate]],
+    known: Sequence[Certificate],
+    anchors: Anchors,
+    hints: Sequence[Crl],
+) -> datetime | None:
+    """From when on the signer is revoked, by whichever source says the earliest. ``paths``
+    are those that trust would rest on.
+    """
+    entries = (trust.find(certificate.fingerprint) for trust in anchors.lists)
+    found = [one.invalid_after for one in entries if one and one.invalid_after]
+    by_crl = (revocation_in(path, known, (*anchors.crls, *hints)) for path in paths)
+    found += [one.since for one in by_crl if one is not None]
+    return min(found, default=None)
+
+
+def _unless_undecided(answer: Trust, known: Sequence[Certificate], anchors: Anchors) -> Trust:
+    """A revocation list that can't be attributed leaves open what it says."""
+    if answer.standing is Standing.TRUSTED and cannot_be_attributed(
+        answer.path, known, anchors.crls
+    ):
+        return Trust(standing=Standing.UNDECIDED, anchor=answer.anchor)
+    return answer
 
 
 def _by_list(certificate: Certificate, trust: TrustList, moment: datetime) -> Trust:
     entry = trust.find(certificate.fingerprint)
     if entry is None:
-        issued = find_path(certificate, (), [trust.authority], moment) is not None
-        return Trust(standing=Standing.NOT_LISTED if issued else Standing.UNKNOWN)
+        if find_path(certificate, (), [trust.authority], moment) is not None:
+            return Trust(standing=Standing.NOT_LISTED)
+        namesake = trust.authority.subject == certificate.issuer
+        return Trust(standing=Standing.SAME_NAME if namesake else Standing.UNKNOWN)
     within = entry.valid_from <= moment <= entry.valid_until and certificate.valid_at(moment)
-    name = f"{trust.organisation}: {entry.name}"
-    return Trust(standing=Standing.TRUSTED if within else Standing.EXPIRED, anchor=name)
+    return Trust(
+        standing=Standing.TRUSTED if within else Standing.EXPIRED,
+        anchor=f"{trust.organisation}: {entry.name}",
+        path=(certificate,),
+    )
 
 
 def _by_certificates(
@@ -123,11 +162,13 @@ def _by_certificates(
     roots += [one for one in (certificate, *others) if one.fingerprint in pinned]
     path = find_path(certificate, others, roots, moment)
     if path is not None:
-        yield Trust(standing=Standing.TRUSTED, anchor=path.anchor.name)
+        yield Trust(standing=Standing.TRUSTED, anchor=path.anchor.name, path=path.certificates)
         return
     earlier = _path_at_another_time(certificate, others, roots)
     if earlier is not None:
-        yield Trust(standing=Standing.EXPIRED, anchor=earlier.anchor.name)
+        yield Trust(
+            standing=Standing.EXPIRED, anchor=earlier.anchor.name, path=earlier.certificates
+        )
     elif any(one.subject == certificate.issuer for one in roots):
         yield Trust(standing=Standing.SAME_NAME)
 
@@ -141,21 +182,3 @@ def _path_at_another_time(
         if path is not None:
             return path
     return None
-
-
-def _revocation(
-    certificate: Certificate,
-    others: Sequence[Certificate],
-    anchors: Anchors,
-    moment: datetime,
-) -> datetime | None:
-    """From when on the certificate is revoked, by whichever source says the earliest."""
-    entries = (trust.find(certificate.fingerprint) for trust in anchors.lists)
-    found = [one.invalid_after for one in entries if one and one.invalid_after]
-    known = [*others, *anchors.certificates, *(one.authority for one in anchors.lists)]
-    path = find_path(certificate, others, [one for one in known if one.is_ca], moment)
-    steps = path.certificates if path else (certificate,)
-    by_crl = revocation_in(steps, known, anchors.crls)
-    if by_crl is not None:
-        found.append(by_crl.since)
-    return min(found, default=None)

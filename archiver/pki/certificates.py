@@ -24,6 +24,7 @@ from archiver.errors import FormatError
 from archiver.i18n import N_, _
 
 __all__ = [
+    "DOCUMENT_SIGNING",
     "Certificate",
     "PublicKey",
     "parse_fingerprint",
@@ -38,14 +39,17 @@ MAX_CERTIFICATES = 64
 _MIN_RSA_BITS = 2048
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _FINGERPRINT = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-_OTHER_PURPOSES = frozenset(
+DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")  # RFC 9336
+_SIGNING_PURPOSES = frozenset(
     {
-        ExtendedKeyUsageOID.SERVER_AUTH,
-        ExtendedKeyUsageOID.OCSP_SIGNING,
-        ExtendedKeyUsageOID.TIME_STAMPING,
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+        ExtendedKeyUsageOID.EMAIL_PROTECTION,
+        DOCUMENT_SIGNING,
+        x509.ObjectIdentifier("1.3.6.1.4.1.311.10.3.12"),  # Microsoft document signing
+        x509.ObjectIdentifier("1.2.840.113583.1.1.5"),  # Adobe authentic documents
     }
 )
-"""Extended key usages that are for something else than signing documents."""
+"""Extended key usages of which one must be there, where there are any."""
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -81,8 +85,8 @@ class Certificate:
                     not_after=parsed.not_valid_after_utc,
                     extensions=parsed.extensions,
                 )
-        except (ValueError, TypeError, OverflowError, x509.DuplicateExtension) as error:
-            raise FormatError(_("not a certificate: {reason}").format(reason=error)) from error
+        except Exception as error:  # cryptography has a dozen, without a common base
+            raise FormatError(N_("it is not a certificate that can be read")) from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and self.der == other.der
@@ -131,10 +135,8 @@ class Certificate:
         """Its key: RSA from 2,048 bits, or on P-256, P-384, P-521. Raises FormatError."""
         try:
             key = self.parsed.public_key()
-        except (ValueError, TypeError, OverflowError) as error:
+        except Exception as error:  # as above
             raise FormatError(N_("its key can't be read")) from error
-        except Exception as error:  # UnsupportedAlgorithm, which has no other base
-            raise FormatError(N_("its key is of a kind that isn't known here")) from error
         if isinstance(key, rsa.RSAPublicKey):
             if key.key_size >= _MIN_RSA_BITS:
                 return key
@@ -148,7 +150,7 @@ class Certificate:
         if usage is not None and not (usage.digital_signature or usage.content_commitment):
             return N_("its key usage doesn't include signing")
         extended = self.extension(x509.ExtendedKeyUsage)
-        if extended is not None and _OTHER_PURPOSES.issuperset(extended):
+        if extended is not None and _SIGNING_PURPOSES.isdisjoint(extended):
             return N_("its extended key usage is for something else than signing documents")
         return ""
 
@@ -176,9 +178,11 @@ def read_certificates(data: bytes) -> tuple[Certificate, ...]:
     if b"-----BEGIN CERTIFICATE-----" not in data:
         return (Certificate.parse(data),)
     try:
-        parsed = x509.load_pem_x509_certificates(data)
-    except (ValueError, TypeError) as error:
-        raise FormatError(_("not a certificate: {reason}").format(reason=error)) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parsed = x509.load_pem_x509_certificates(data)
+    except Exception as error:  # as above
+        raise FormatError(N_("it is not a certificate that can be read")) from error
     if len(parsed) > MAX_CERTIFICATES:
         raise FormatError(_("more than {limit} certificates").format(limit=MAX_CERTIFICATES))
     return unique(Certificate.parse(one.public_bytes(Encoding.DER)) for one in parsed)

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from archiver.errors import FormatError
 from archiver.i18n import N_
 from archiver.pki.certificates import Certificate, PublicKey
+from archiver.pki.der import is_plain_der
 
 __all__ = [
     "MAX_CMS_BYTES",
@@ -40,7 +41,7 @@ __all__ = [
     "verify_bytes",
 ]
 
-MAX_CMS_BYTES = 1 << 20
+MAX_CMS_BYTES = 256 << 10
 """Longer ones are refused unread: signatures with their chains have some thousands."""
 _MAX_CERTIFICATES = 32
 _MAX_SALT_BYTES = 1024
@@ -99,6 +100,8 @@ def parse_signed_data(data: bytes) -> SignedData:
     """Read ``data`` (DER). Raises CmsError."""
     if len(data) > MAX_CMS_BYTES:
         raise CmsError(N_("it is too long to be a signature"))
+    if not is_plain_der(data):
+        raise CmsError(N_("it is not a CMS structure in DER"))
     try:
         return _parse(data)
     except CmsError:

@@ -33,7 +33,7 @@ from archiver.errors import (
 )
 from archiver.filesystem import write_new_file
 from archiver.i18n import _
-from archiver.pki.certificates import Certificate, read_certificates, unique
+from archiver.pki.certificates import DOCUMENT_SIGNING, Certificate, read_certificates, unique
 from archiver.pki.cms import PrivateKey, make_signed_data
 from archiver.pki.keys import encrypt_key, is_encrypted, new_key, read_key, read_pkcs12
 from archiver.pki.passphrase import read_guarded
@@ -62,7 +62,6 @@ _NAME = re.compile(r"[^\W_][\w.@+-]{0,63}")
 _CA_YEARS, _SIGNER_YEARS = 25, 3
 _BACKDATED = timedelta(days=1)
 """A signer's clock may be ahead of a TSA's: a stamp must not come before the certificate."""
-_DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")  # RFC 9336
 _MAX_FILE_BYTES = 1 << 20
 _BUNDLES = (".p12", ".pfx")
 _CERTIFICATE_ENDINGS = (".pem", ".crt", ".cer")
@@ -152,7 +151,7 @@ def create_signer(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(issue=False), critical=True)
         .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION, _DOCUMENT_SIGNING]),
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION, DOCUMENT_SIGNING]),
             critical=False,
         )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -14,21 +14,27 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
     PolicyBuilder,
     Store,
-    VerificationError,
 )
 
 from archiver.errors import FormatError
-from archiver.i18n import N_, _
+from archiver.i18n import N_
 from archiver.pki.certificates import Certificate, unique
 
-__all__ = ["Crl", "Path", "Revocation", "find_path", "read_crls", "revocation_in"]
+__all__ = [
+    "Crl",
+    "Path",
+    "Revocation",
+    "cannot_be_attributed",
+    "find_path",
+    "read_crls",
+    "revocation_in",
+]
 
 _MAX_DEPTH = 8
 _MAX_INTERMEDIATES = 64
@@ -78,7 +84,7 @@ def find_path(
         return Path(
             certificates=tuple(Certificate.parse(one.public_bytes(Encoding.DER)) for one in chain)
         )
-    except (VerificationError, ValueError, FormatError):
+    except Exception:  # noqa: BLE001  # hostile certificates: cryptography has a dozen kinds
         return None
 
 
@@ -113,8 +119,12 @@ class Crl:
             return False
         try:
             return self.parsed.is_signature_valid(issuer.public_key())
-        except (ValueError, TypeError, FormatError):
+        except Exception:  # noqa: BLE001  # as above
             return False
+
+    def was_good_until(self) -> datetime | None:
+        """When the next list was due."""
+        return self.parsed.next_update_utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +157,8 @@ def read_crls(data: bytes) -> tuple[Crl, ...]:
             return (_crl(x509.load_der_x509_crl(data)),)
         parts = data.split(mark)[1:]
         return tuple(_crl(x509.load_pem_x509_crl(mark + part)) for part in parts)
-    except (ValueError, TypeError, x509.DuplicateExtension) as error:
-        raise FormatError(
-            _("not a certificate revocation list: {reason}").format(reason=error)
-        ) from error
+    except Exception as error:  # as above
+        raise FormatError(N_("it is not a certificate revocation list that can be read")) from error
 
 
 def _crl(found: x509.CertificateRevocationList) -> Crl:
@@ -165,6 +173,9 @@ def revocation_in(
 ) -> Revocation | None:
     """The earliest revocation of a certificate of ``path`` by its issuer, which is the next
     of the path or among ``known``.
+
+    ``path`` must be one that leads to an anchor, or an anchor alone: a path that ends
+    early would leave certificates out.
     """
     issuers = unique((*path, *known)) if crls else ()
     found = [
@@ -179,12 +190,26 @@ def revocation_in(
     return min(found, key=lambda one: one.since) if found else None
 
 
+def cannot_be_attributed(
+    path: Sequence[Certificate], known: Iterable[Certificate], crls: Sequence[Crl]
+) -> bool:
+    """Whether a list names the issuer of a certificate of ``path``, and nobody can be found
+    who signed it: then it can't be told whether that certificate is revoked.
+    """
+    issuers = unique((*path, *known)) if crls else ()
+    names = {one.issuer for one in path}
+    return any(
+        crl.parsed.issuer in names and not any(crl.issued_by(one) for one in issuers)
+        for crl in crls
+    )
+
+
 def _issued(issuer: Certificate, certificate: Certificate) -> bool:
     if issuer.subject != certificate.issuer:
         return False
     try:
         certificate.parsed.verify_directly_issued_by(issuer.parsed)
-    except (ValueError, TypeError, InvalidSignature):
+    except Exception:  # noqa: BLE001  # as above
         return False
     return True
 
@@ -202,6 +227,6 @@ def _revocation(entry: x509.RevokedCertificate) -> Revocation:
                 since = min(since, value.invalidity_date_utc)
             elif isinstance(value, x509.CRLReason):
                 reason = value.reason.value
-    except ValueError:
+    except Exception:  # noqa: BLE001  # as above
         since = datetime.min.replace(tzinfo=UTC)  # what can't be read is taken at its worst
     return Revocation(since=since, reason=reason)

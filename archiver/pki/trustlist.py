@@ -137,11 +137,11 @@ def parse_trust_list(data: bytes) -> TrustList:
     try:
         document, signature = _split(data)
         trust = _trust_list(document)
+        canonical = _canonical(document)
     except FormatError:
         raise
     except (KeyError, TypeError, ValueError, RecursionError, binascii.Error) as error:
         raise FormatError(N_("it is not a trust list")) from error
-    canonical = _canonical(document)
     try:
         signed = parse_signed_data(signature)
         check_signature(signed, canonical)

@@ -19,7 +19,6 @@ from archiver.bag.progress import Progress
 from archiver.bag.proofs import SIGNED_FILE, is_proof
 from archiver.bag.tree import BagTree, DirectoryTree
 from archiver.bag.validate import BagFacts, check_bag
-from archiver.digest import ALGORITHMS
 from archiver.errors import ArchiverError, FormatError, UnreadableError, UsageError, storage_error
 from archiver.filesystem import write_new_file
 from archiver.findings import Findings, Severity
@@ -63,9 +62,13 @@ def sign_finished(
         _refuse_damaged(bag, findings)
         _refuse_uncovered(bag, facts)
         added = "" if "sha512" in facts.tag_algorithms else _add_tag_manifest(bag, tree, facts)
+        if added:  # what is signed is looked at as everybody else will see it
+            facts = check_bag(tree, findings, fast=True)
+            _refuse_damaged(bag, findings)
     finally:
         tree.close()
-    return SignedBag(signatures=sign_bag(bag, signers, now), added_manifest=added)
+    names = sign_bag(bag, signers, now, expected=facts.signed_digest)
+    return SignedBag(signatures=names, added_manifest=added)
 
 
 def _refuse_damaged(bag: str, findings: Findings) -> None:
@@ -83,13 +86,12 @@ def _refuse_damaged(bag: str, findings: Findings) -> None:
 
 def _refuse_uncovered(bag: str, facts: BagFacts) -> None:
     """A signature must cover every file, by digests that can't be forged."""
-    strong = [name for name in facts.payload_algorithms if ALGORITHMS[name].strong]
     hint = _("Pack the whole bag into a new one: archiver bag create --bag-in-bag.")
-    if not strong:
+    if facts.weakly_listed:
         raise FormatError(
             _(
-                "{bag} has only weak checksums ({algorithms}): a signature would prove little"
-            ).format(bag=bag, algorithms=", ".join(facts.payload_algorithms)),
+                "{bag} has only weak checksums for {count} files, which no signature would prove"
+            ).format(bag=bag, count=facts.weakly_listed),
             hint=hint,
         )
     if "sha512" in facts.tag_algorithms and facts.unsigned_tag_files:
@@ -127,6 +129,13 @@ def _add_tag_manifest(bag: str, tree: BagTree, facts: BagFacts) -> str:
                 while data := stream.read(1 << 20):
                     state.update(data)
             name = encode_path(path) if declaration.is_1_0 else path
+            if not name.isprintable():
+                raise FormatError(
+                    _("{bag}: the name of {file} can't stand in a tag manifest").format(
+                        bag=bag, file=path
+                    ),
+                    hint=_("Pack the whole bag into a new one: archiver bag create --bag-in-bag."),
+                )
             lines.append(f"{state.hexdigest()}  {name}\n")
     target = os.path.join(bag, SIGNED_FILE)
     try:

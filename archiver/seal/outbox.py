@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -129,8 +130,7 @@ def _import(
     path: str, bags: Sequence[str], roots: Sequence[Certificate], now: datetime
 ) -> Imported:
     try:
-        with open(path, "rb") as file:
-            answer = file.read(MAX_ANSWER_BYTES + 1)
+        answer = _regular_file(path)
         token = parse_answer(answer)
     except OSError as error:
         return Imported(answer=path, problem=error.strerror or str(error))
@@ -152,6 +152,14 @@ def _import(
     return Imported(
         answer=path, bag=asked[0].bag, signature=asked[0].signature, gen_time=token.gen_time
     )
+
+
+def _regular_file(path: str) -> bytes:
+    """A file's bytes; what is none (a pipe would hold us) is an OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(_("it is not a regular file"))
+        return file.read(MAX_ANSWER_BYTES + 1)
 
 
 def _waiting(bags: Sequence[str]) -> list[Waiting]:

@@ -8,6 +8,7 @@ place of a directory is refused.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,12 +43,20 @@ class _Place:
         return os.path.join(self.bag, *name.split("/"))
 
 
-def sign_bag(bag: str, signers: Sequence[SigningKey], now: datetime) -> tuple[str, ...]:
-    """Sign the bag's tag manifest; the signatures' paths in the bag.
+def sign_bag(
+    bag: str, signers: Sequence[SigningKey], now: datetime, *, expected: str = ""
+) -> tuple[str, ...]:
+    """Sign the bag's tag manifest; the signatures' paths in the bag. ``expected`` is its
+    SHA-512 where the bag was checked before.
 
     Raises DestinationError where a signer has signed already, before anything is written.
     """
     content = read_signed_file(bag)
+    if expected and hashlib.sha512(content).hexdigest() != expected:
+        raise StorageError(
+            _("{bag} changed while it was checked, so it was not signed").format(bag=bag),
+            hint=_("Find out who writes to it, then run the command again."),
+        )
     place = _Place(bag)
     for signer in signers:
         name = signature_path(signer.certificate.fingerprint)

@@ -10,12 +10,12 @@ anything is sent, and waits there.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import secrets
+import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -54,7 +54,6 @@ from archiver.timestamp.request import (
 from archiver.timestamp.token import (
     MAX_ANSWER_BYTES,
     TimestampToken,
-    Whence,
     check_answer,
     judge_token,
     parse_answer,
@@ -73,7 +72,9 @@ __all__ = [
 ]
 
 _MAX_CRL_BYTES = 2 << 20
-_CRL_SECONDS = 10.0
+_CRL_SECONDS = 20.0
+"""For all lists of one stamp together."""
+_MAX_CRLS = 8
 
 
 def _random_nonce() -> int:
@@ -82,12 +83,14 @@ def _random_nonce() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StampOptions:
-    """Which TSAs to ask, and how. ``roots`` are their pinned roots: with them an answer
-    from elsewhere is refused, and the revocation lists of the day are fetched.
+    """Which TSAs to ask, and how. ``roots`` are their pinned roots, ``pinned`` those of
+    single ones by URL: where there are any, an answer from elsewhere is refused, and the
+    revocation lists of the day are fetched.
     """
 
     urls: tuple[str, ...] = ()
     roots: tuple[Certificate, ...] = ()
+    pinned: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
     nonce: Callable[[], int] = _random_nonce
 
@@ -100,6 +103,8 @@ class StampResult:
     url: str
     gen_time: datetime | None = None
     problem: str = ""
+    checked: bool = False
+    """Whether it comes from a pinned root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +128,7 @@ class Waiting:
 
 def tsa_id(url: str) -> str:
     """16 digits for a TSA: its host's name doesn't go into a file's name."""
-    return hashlib.sha256(url.encode()).hexdigest()[:16]
+    return hashlib.sha256(check_url(url).encode()).hexdigest()[:16]
 
 
 def list_proofs(bag: str) -> ProofFiles:
@@ -202,25 +207,28 @@ def stamp_bag(bag: str, options: StampOptions, now: datetime) -> tuple[StampResu
         _ask(one, url, options, now)
         for url in options.urls
         for one in waiting
-        if one.tsa == tsa_id(check_url(url))
+        if one.tsa == tsa_id(url)
     )
 
 
 def _ask(waiting: Waiting, url: str, options: StampOptions, now: datetime) -> StampResult:
+    roots = (*options.roots, *options.pinned.get(url, ()))
     try:
         answer = ask_tsa(url, waiting.data, options.patience)
-        token = store_answer(waiting, answer, options.roots, now)
+        token, path = store_answer(waiting, answer, roots, now)
     except RemoteError as error:
         return StampResult(signature=waiting.signature, url=url, problem=error.message)
-    if options.roots:
-        _keep_crls(waiting.bag, token, options.roots)
-    return StampResult(signature=waiting.signature, url=url, gen_time=token.gen_time)
+    _keep_crls(waiting.bag, path)
+    return StampResult(
+        signature=waiting.signature, url=url, gen_time=token.gen_time, checked=bool(path)
+    )
 
 
 def store_answer(
     waiting: Waiting, answer: bytes, roots: Sequence[Certificate], now: datetime
-) -> TimestampToken:
-    """Check an answer against the request that waits, and put it in its place.
+) -> tuple[TimestampToken, tuple[Certificate, ...]]:
+    """Check an answer against the request that waits, and put it in its place: the token,
+    and its path to one of ``roots``, which is empty where none are pinned.
 
     Raises RemoteError where it is not what was asked for; then nothing was changed.
     """
@@ -233,35 +241,46 @@ def store_answer(
                 file=waiting.request, reason=_(error.message)
             )
         ) from error
-    if roots and judge_token(token, roots, (), (), now).whence is not Whence.TRUSTED:
+    path = judge_token(token, roots, (), (), now).path if roots else ()
+    if roots and not path:
         raise RemoteError(
             _("the answer for {file} is refused: it doesn't come from a pinned root").format(
                 file=waiting.request
             )
         )
     add_certificates(waiting.bag, token.signed.certificates)
-    with contextlib.suppress(DestinationError):  # a run before this one was killed right here
-        add_proof(waiting.bag, stamp_path(waiting.signature, waiting.tsa), answer)
-    path = os.path.join(waiting.bag, waiting.request)
+    name = stamp_path(waiting.signature, waiting.tsa)
     try:
-        os.unlink(path)
-        sync_directory(os.path.dirname(path))
+        add_proof(waiting.bag, name, answer)
+    except DestinationError:
+        # A run before this one was killed right here, or something else lies in its place.
+        if _read(waiting.bag, name, MAX_ANSWER_BYTES) != answer:
+            raise
+    request = os.path.join(waiting.bag, waiting.request)
+    try:
+        os.unlink(request)
+        sync_directory(os.path.dirname(request))
     except OSError as error:
-        raise storage_error(error, path) from error
-    return token
+        raise storage_error(error, request) from error
+    return token, path
 
 
-def _keep_crls(bag: str, token: TimestampToken, roots: Sequence[Certificate]) -> None:
-    """Keep the revocation lists of the day for the TSA's chain, as far as they are to be had.
+def _keep_crls(bag: str, path: Sequence[Certificate]) -> None:
+    """Keep the revocation lists of the day for the path of a stamp, as far as they are to
+    be had.
 
-    Only for a chain that leads to a pinned root: else a stranger could have us fetch
-    whatever address pleases them.
+    Only for a path that leads to a pinned root, and only a few: else a stranger could have
+    us fetch whatever addresses please them.
     """
-    known = (*token.signed.certificates, *roots)
-    for url in sorted({url for one in token.signed.certificates for url in _crl_urls(one)}):
+    urls = sorted({url for one in path for url in _crl_urls(one)})[:_MAX_CRLS]
+    deadline = time.monotonic() + _CRL_SECONDS
+    for url in urls:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
         try:
-            data = fetch(urllib.request.Request(check_url(url)), _MAX_CRL_BYTES, _CRL_SECONDS)  # noqa: S310  # checked
-            if all(any(crl.issued_by(one) for one in known) for crl in read_crls(data)):
+            data = fetch(urllib.request.Request(check_url(url)), _MAX_CRL_BYTES, left)  # noqa: S310  # checked
+            if all(any(crl.issued_by(one) for one in path) for crl in read_crls(data)):
                 add_proof(bag, crl_path(hashlib.sha256(data).hexdigest()), data)
         except ArchiverError:
             continue

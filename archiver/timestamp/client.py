@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from archiver.errors import RemoteError, UsageError
 from archiver.i18n import _
@@ -50,7 +50,7 @@ class PassingError(RemoteError):
 
 
 def check_url(url: str) -> str:
-    """``url``, if it is one that a TSA can have. Raises UsageError."""
+    """``url`` in its one spelling, if it is one that a TSA can have. Raises UsageError."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -63,7 +63,8 @@ def check_url(url: str) -> str:
             _("{url!r} is not the address of a TSA").format(url=url),
             hint=_("It begins with http:// or https://, for example http://tsa.example.org/."),
         )
-    return url
+    place = parts.netloc.lower()
+    return urlunsplit((parts.scheme.lower(), place, parts.path or "/", parts.query, ""))
 
 
 def ask_tsa(
@@ -137,8 +138,9 @@ def _exchange(request: urllib.request.Request, limit: int, seconds: float) -> by
             raise PassingError(told) from error
         raise _unreachable(request.full_url, told) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise PassingError(str(reason) or type(error).__name__) from error
+        cause = getattr(error, "reason", None) or error
+        reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        raise PassingError(reason) from error
     if len(body) > limit:
         raise RemoteError(
             _("{url} answered with more than {limit} bytes").format(

@@ -13,6 +13,7 @@ from asn1crypto import tsp
 
 from archiver.errors import FormatError
 from archiver.i18n import N_
+from archiver.pki.der import is_plain_der
 
 __all__ = ["IMPRINT", "NONCE_BITS", "Request", "make_request", "parse_request"]
 
@@ -52,7 +53,7 @@ def make_request(data: bytes, nonce: int) -> bytes:
 
 def parse_request(data: bytes) -> Request:
     """Read a request. Raises FormatError."""
-    if len(data) > _MAX_BYTES:
+    if len(data) > _MAX_BYTES or not is_plain_der(data):
         raise FormatError(N_("it is not a time-stamp request"))
     try:
         found = tsp.TimeStampReq.load(data, strict=True)

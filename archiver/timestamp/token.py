@@ -27,7 +27,8 @@ from archiver.pki.cms import (
     check_signature,
     parse_signed_data,
 )
-from archiver.pki.paths import Crl, find_path, revocation_in
+from archiver.pki.der import is_plain_der
+from archiver.pki.paths import Crl, cannot_be_attributed, find_path, revocation_in
 from archiver.timestamp.request import Request
 
 __all__ = [
@@ -44,6 +45,8 @@ __all__ = [
 MAX_ANSWER_BYTES = 256 << 10
 """Answers with whole chains have some ten thousand bytes."""
 _STRONG = ("sha256", "sha384", "sha512")
+_MAX_ACCURACY = timedelta(days=1)
+_FIRST, _LAST = datetime(1990, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 _SKEW = timedelta(minutes=5)
 """How far a TSA's clock may be ahead of the checker's before its stamps are from the future."""
 
@@ -87,6 +90,8 @@ def parse_answer(data: bytes) -> TimestampToken:
     """Read a TimeStampResp (DER). Raises CmsError, also where the TSA refused."""
     if len(data) > MAX_ANSWER_BYTES:
         raise CmsError(N_("it is too long to be a time stamp"))
+    if not is_plain_der(data):
+        raise CmsError(N_("it is not a time-stamp answer in DER"))
     try:
         answer = _Answer.load(data, strict=True)
         status = answer["status"]["status"].native
@@ -110,17 +115,21 @@ def parse_answer(data: bytes) -> TimestampToken:
 
 
 def _token(data: bytes, signed: SignedData, content: bytes) -> TimestampToken:
+    if not is_plain_der(content):
+        raise CmsError(N_("its time-stamp token can't be read"))
     info = tsp.TSTInfo.load(content, strict=True)
     imprint = info["message_imprint"]
     if info["version"].native != "v1":
         raise CmsError(N_("its time-stamp token is of a version that isn't known here"))
-    gen_time = info["gen_time"].native
+    gen_time, accuracy = info["gen_time"].native, _accuracy(info["accuracy"])
     if not isinstance(gen_time, datetime) or gen_time.tzinfo is None:
         raise CmsError(N_("its time can't be read"))
+    if not timedelta(0) <= accuracy <= _MAX_ACCURACY or not _FIRST < gen_time < _LAST:
+        raise CmsError(N_("its time is none that a clock could show"))
     return TimestampToken(
         answer=data,
         gen_time=gen_time.astimezone(UTC),
-        accuracy=_accuracy(info["accuracy"]),
+        accuracy=accuracy,
         digest=str(imprint["hash_algorithm"]["algorithm"].native),
         imprint=bytes(imprint["hashed_message"].native),
         nonce=info["nonce"].native,
@@ -176,14 +185,21 @@ class Whence(enum.Enum):
     REVOKED = "revoked"
     FUTURE = "future"
     DISPUTED = "disputed"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StampTrust:
-    """The answer for one stamp. ``anchor`` is the root it rests on, where trusted."""
+    """The answer for one stamp."""
 
     whence: Whence
-    anchor: Certificate | None = None
+    path: tuple[Certificate, ...] = ()
+    """From the TSA's certificate to the root, where trusted."""
+
+    @property
+    def anchor(self) -> Certificate | None:
+        """The root it rests on."""
+        return self.path[-1] if self.path else None
 
 
 def judge_token(
@@ -192,24 +208,28 @@ def judge_token(
     others: Sequence[Certificate],
     crls: Sequence[Crl],
     now: datetime,
+    hints: Sequence[Crl] = (),
 ) -> StampTrust:
     """Whether a stamp that :func:`check_token` found right comes from a pinned root.
 
-    ``others`` are certificates from anywhere, steps of a path. ``now`` is aware.
+    ``others`` are certificates from anywhere, steps of a path; ``hints`` revocation lists
+    from anywhere, which count where their issuer is known. ``now`` is aware.
     """
     known = (*token.signed.certificates, *others)
     roots = [one for one in roots if one.is_ca]
     path = find_path(token.certificate, known, roots, token.gen_time)
     if path is None or len(path.certificates) < 2:
         return StampTrust(whence=_why_not(token, roots, known))
-    if token.gen_time > now + _SKEW:
+    if token.gen_time - _SKEW > now:
         return StampTrust(whence=Whence.FUTURE)
-    revocation = revocation_in(path.certificates, known, crls)
+    revocation = revocation_in(path.certificates, known, (*crls, *hints))
     if revocation is not None and not (revocation.is_innocent and token.latest < revocation.since):
         return StampTrust(whence=Whence.REVOKED)
+    if cannot_be_attributed(path.certificates, known, crls):
+        return StampTrust(whence=Whence.UNDECIDED)
     if not _second_reader_agrees(token, path.certificates):
         return StampTrust(whence=Whence.DISPUTED)
-    return StampTrust(whence=Whence.TRUSTED, anchor=path.anchor)
+    return StampTrust(whence=Whence.TRUSTED, path=path.certificates)
 
 
 def _why_not(

@@ -195,14 +195,16 @@ def _check_policy(policy: Policy, facts: BagFacts, seal: Seal | None, findings: 
     for algorithm in policy.bag.algorithms:
         if algorithm not in facts.payload_algorithms:
             findings.add("E-POL-001", policy=policy.name, algorithm=algorithm)
-    signatures = seal.signatures if seal else ()
-    trusted = {one.fingerprint: one for one in signatures if one.trusted}
-    wanted = policy.proof
-    if len(trusted) < wanted.signatures:
-        findings.add("E-POL-002", policy=policy.name, wanted=wanted.signatures, found=len(trusted))
-    stamped = min((one.proven_stamps for one in trusted.values()), default=0)
-    if stamped < wanted.time_stamps:
-        findings.add("E-POL-003", policy=policy.name, wanted=wanted.time_stamps, found=stamped)
+    wanted, best = policy.proof, dict[str, int]()
+    for one in seal.signatures if seal else ():
+        if one.trusted:
+            best[one.fingerprint] = max(best.get(one.fingerprint, 0), one.proven_stamps)
+    if len(best) < wanted.signatures:
+        findings.add("E-POL-002", policy=policy.name, wanted=wanted.signatures, found=len(best))
+    stamped = sorted(best.values(), reverse=True)[: max(1, wanted.signatures)]
+    fewest = min(stamped, default=0)
+    if fewest < wanted.time_stamps:
+        findings.add("E-POL-003", policy=policy.name, wanted=wanted.time_stamps, found=fewest)
 
 
 def _ask_reference(path: str, findings: Findings) -> None:

@@ -40,11 +40,12 @@ def load_anchors(
     fingerprints: set[str] = set()
     lists: list[TrustList] = []
     for given in trust:
-        fingerprint = None if os.path.exists(given) else parse_fingerprint(given)
+        # A file of that name is never looked at: it may have come with the bag.
+        fingerprint = parse_fingerprint(given)
         if fingerprint is not None:
             fingerprints.add(fingerprint)
             continue
-        if given.lower().startswith("sha256:") and not os.path.exists(given):
+        if given.lower().startswith("sha256:"):
             raise UsageError(
                 _("{text!r} is not a SHA-256 fingerprint").format(text=given),
                 hint=_("It has 64 digits from 0 to 9 and a to f; groups may be set apart."),
@@ -124,7 +125,7 @@ def refuse_from_bag(files: Iterable[str], bag: str) -> None:
     """Refuse anchors that lie in the bag that they are to vouch for. Raises UsageError."""
     base = os.path.realpath(bag)
     for path in files:
-        if os.path.realpath(path).startswith(base + os.sep):
+        if parse_fingerprint(path) is None and os.path.realpath(path).startswith(base + os.sep):
             raise UsageError(
                 _("{path} lies in the bag: what came with it can't vouch for it").format(path=path),
                 hint=_("Get the certificate by another road, and compare its fingerprint."),

@@ -10,13 +10,16 @@ nor lower the verdict.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from archiver.bag.proofs import SIGNED_FILE
+from cryptography.x509 import Name
+
+from archiver.bag.proofs import SIGNED_FILE, is_ours
 from archiver.bag.tree import BagTree
 from archiver.bag.validate import BagFacts
 from archiver.digest import ALGORITHMS, Algorithm
@@ -48,8 +51,8 @@ SEAL_LABEL = "Archiver-Seal"
 STAMP_LABEL = "Archiver-Time-Stamp"
 MAX_SIGNATURES = 1000
 _MAX_STAMPS = 32
-_MAX_CERTIFICATES = 200
-_MAX_CRL_BYTES = 16 << 20
+_MAX_BAG_CERTIFICATES_BYTES = 32 << 20
+"""Certificates and revocation lists of a bag that are read, all of them together."""
 _MAX_SIGNED_BYTES = 256 << 20
 _Value = TypeVar("_Value")
 NO_ROOTS = N_("no root of a TSA was named that you trust")
@@ -59,6 +62,7 @@ _WHENCE = {
     Whence.REVOKED: N_("its TSA's certificate was revoked"),
     Whence.FUTURE: N_("it is from the future"),
     Whence.DISPUTED: N_("two readers of time stamps disagree about it"),
+    Whence.UNDECIDED: N_("nobody is known who signed the revocation list for its TSA"),
 }
 
 
@@ -83,6 +87,7 @@ class Stamp:
     latest: datetime | None = None
     tsa: str = ""
     root: str = ""
+    issuers: tuple[Name, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +166,8 @@ class _Check:
         self._findings = findings
         self._declared: set[str] = set()
         self._known: tuple[Certificate, ...] = ()
-        self._crls: tuple[Crl, ...] = ()
+        self._hints: tuple[Crl, ...] = ()
+        self._room = _MAX_BAG_CERTIFICATES_BYTES
 
     def run(self) -> Seal:
         facts, request = self._facts, self._request
@@ -177,6 +183,7 @@ class _Check:
             self._read_certificates()
             signatures = self._signatures()
         counted = self._count(signatures) if asked else ()  # steps 5 and 6
+        self._check_lists(signatures)
         if asked_time:
             self._check_time(counted)  # step 7
         else:
@@ -212,9 +219,9 @@ class _Check:
             findings.add("W-SCO-006", path)
         if facts.info.all("Archiver-Bag-Layout"):
             self._check_layout()
-        algorithms = [ALGORITHMS[name] for name in facts.payload_algorithms if name in ALGORITHMS]
-        if not any(algorithm.strong for algorithm in algorithms):
-            findings.add("E-SCO-005", algorithms=", ".join(facts.payload_algorithms))
+        if facts.weakly_listed:
+            weak = ", ".join(facts.payload_algorithms)
+            findings.add("E-SCO-005", algorithms=weak, count=facts.weakly_listed)
 
     def _check_layout(self) -> None:
         """A bag of ours has a tag manifest for each payload manifest, with the same files."""
@@ -245,25 +252,24 @@ class _Check:
 
     def _read_certificates(self) -> None:
         """Certificates and revocation lists that lie in the bag: steps, never anchors."""
-        certificates: list[Certificate] = []
-        for path in self._facts.proofs.certificates[:_MAX_CERTIFICATES]:
-            self._read_some(path, read_certificates, certificates.extend)
-        crls: list[Crl] = []
-        for path in self._facts.proofs.crls[:_MAX_CERTIFICATES]:
-            self._read_some(path, read_crls, crls.extend)
+        proofs = self._facts.proofs
+        certificates = self._read_all(proofs.certificates, read_certificates)
+        self._hints = self._read_all(proofs.crls, read_crls)
         self._known = unique([*certificates, *self._request.anchors.certificates])
-        self._crls = (*self._request.anchors.crls, *crls)
 
-    def _read_some(
-        self,
-        path: str,
-        read: Callable[[bytes], tuple[_Value, ...]],
-        keep: Callable[[tuple[_Value, ...]], None],
-    ) -> None:
-        try:
-            keep(read(self._read(path, _MAX_CRL_BYTES)))
-        except (FormatError, OSError):
-            self._findings.add("W-SIG-010", path, reason=N_("it can't be read"))
+    def _read_all(
+        self, paths: tuple[str, ...], read: Callable[[bytes], tuple[_Value, ...]]
+    ) -> tuple[_Value, ...]:
+        """What can be read of these files, those named as ours first, within limits."""
+        found: list[_Value] = []
+        for path in sorted(paths, key=lambda one: (not is_ours(one), one)):
+            try:
+                data = self._read(path, self._room)
+                self._room -= len(data)
+                found += read(data)
+            except (FormatError, OSError):
+                self._findings.add("W-SIG-010", path, reason=N_("it can't be read"))
+        return tuple(found)
 
     def _read(self, path: str, limit: int) -> bytes:
         """A file of the bag. Raises OSError, and CmsError where it is longer than ``limit``."""
@@ -278,9 +284,10 @@ class _Check:
 
     def _signatures(self) -> tuple[Signature, ...]:
         """All of them, those that are declared first."""
-        prefixes = tuple(f"signatures/{one[:16]}." for one in sorted(self._declared))
+        declared = {f"signatures/{one[:16]}.p7s" for one in self._declared}
         files = sorted(
-            self._facts.proofs.signatures, key=lambda file: (not file.startswith(prefixes), file)
+            self._facts.proofs.signatures,
+            key=lambda file: (file not in declared, not is_ours(file), file),
         )
         if len(files) > MAX_SIGNATURES:
             self._findings.add("W-SIG-011", limit=MAX_SIGNATURES)
@@ -290,7 +297,13 @@ class _Check:
                 content = self._read(SIGNED_FILE, _MAX_SIGNED_BYTES)
         except (OSError, CmsError):
             content = None
+        if content is not None and not self._is_what_was_read(content):
+            self._findings.add("U-BAG-202", SIGNED_FILE)
         return tuple(self._signature(file, content) for file in files[:MAX_SIGNATURES])
+
+    def _is_what_was_read(self, content: bytes) -> bool:
+        """Whether the signed bytes are those that steps 1 to 3 went by."""
+        return hashlib.sha512(content).hexdigest() == self._facts.signed_digest
 
     def _signature(self, file: str, content: bytes | None) -> Signature:
         try:
@@ -332,9 +345,10 @@ class _Check:
         trust = judge_signer(
             signed.certificate,
             (*signed.certificates, *self._known),
-            replace(self._request.anchors, crls=self._crls),
+            self._request.anchors,
             proven,
             self._request.now,
+            self._hints,
         )
         return replace(
             found,
@@ -361,6 +375,20 @@ class _Check:
                 self._tell_trust(one)
         return tuple(one for one in counted if one.holds)
 
+    def _check_lists(self, signatures: tuple[Signature, ...]) -> None:
+        """Say of each list that the checker brought where it is of no use, or old."""
+        seen = {one.subject for one in self._known}
+        for one in signatures:
+            if one.certificate is not None:
+                seen.add(one.certificate.issuer)
+            seen |= {issuer for stamp in one.stamps for issuer in stamp.issuers}
+        for crl in self._request.anchors.crls:
+            issuer, until = crl.parsed.issuer.rfc4514_string(), crl.was_good_until()
+            if crl.parsed.issuer not in seen:
+                self._findings.add("W-TRU-008", issuer=issuer)
+            elif until is not None and until < self._request.now:
+                self._findings.add("W-TRU-009", issuer=issuer, date=until.date())
+
     def _told(self, file: str) -> bool:
         codes = ("E-SIG-003", "E-SIG-004", "U-SIG-012")
         return any(one.path == file for one in self._findings if one.code in codes)
@@ -373,7 +401,7 @@ class _Check:
             own += [one for one in signatures if one.file == named and one not in own]
             good = [one for one in own if one.holds and one.fingerprint == fingerprint]
             if good:
-                counted.append(min(good, key=lambda one: (not one.trusted, one.file != named)))
+                counted.append(min(good, key=_worth))
             elif own:
                 problem = own[0].problem or N_("it is another signer's")
                 code = "U-SIG-012" if own[0].unreadable else "E-SIG-003"
@@ -383,10 +411,10 @@ class _Check:
         return tuple(counted)
 
     def _count_undeclared(self, signatures: tuple[Signature, ...]) -> tuple[Signature, ...]:
-        trusted = tuple(one for one in signatures if one.trusted)
+        trusted = _best_of_each(one for one in signatures if one.trusted)
         if trusted:
-            return trusted
-        holding = tuple(one for one in signatures if one.holds)
+            return self._stamped_enough(trusted)
+        holding = _best_of_each(one for one in signatures if one.holds)
         altered = [one for one in signatures if one.altered]
         if holding:  # a trusted signer over other bytes outweighs strangers who signed these
             altered = [one for one in altered if self._is_trusted_signer(one)]
@@ -400,6 +428,12 @@ class _Check:
             else:
                 self._findings.add("E-SIG-001")
         return holding
+
+    def _stamped_enough(self, trusted: tuple[Signature, ...]) -> tuple[Signature, ...]:
+        """Where a time is asked for, a further signature that has none takes nothing away."""
+        wanted = max(1, self._request.time_stamps)
+        stamped = tuple(one for one in trusted if one.proven_stamps >= wanted)
+        return stamped or trusted
 
     def _is_trusted_signer(self, one: Signature) -> bool:
         if one.certificate is None:
@@ -419,6 +453,7 @@ class _Check:
             Standing.EXPIRED: "E-TRU-004",
             Standing.REVOKED: "E-TRU-005",
             Standing.NOT_LISTED: "E-TRU-006",
+            Standing.UNDECIDED: "U-TRU-007",
         }
         code = codes[one.trust.standing]
         if code == "E-TRU-001" and not self._request.anchors.names_signers:
@@ -448,7 +483,8 @@ class _Check:
         except CmsError as error:
             return Stamp(file=file, trusted=False, problem=error.message)
         roots = self._request.anchors.stamping_roots()
-        judged = judge_token(token, roots, self._known, self._crls, self._request.now)
+        crls, now = self._request.anchors.crls, self._request.now
+        judged = judge_token(token, roots, self._known, crls, now, self._hints)
         trusted = judged.whence is Whence.TRUSTED
         problem = "" if trusted else _WHENCE[judged.whence]
         if judged.whence is Whence.UNKNOWN and not roots:
@@ -460,6 +496,7 @@ class _Check:
             gen_time=token.gen_time,
             latest=token.latest,
             tsa=token.certificate.name,
+            issuers=tuple(one.issuer for one in token.signed.certificates),
             root=judged.anchor.fingerprint if judged.anchor else "",
         )
 
@@ -489,6 +526,17 @@ class _Check:
                     self._findings.add("W-TIM-010", stamp.file, reason=stamp.problem)
             if one.pending:
                 self._findings.add("W-TIM-011", one.file)
+
+
+def _worth(one: Signature) -> tuple[bool, int, bool, str]:
+    """The better of two signatures by one signer sorts first."""
+    return (not one.trusted, -one.proven_stamps, not is_ours(one.file), one.file)
+
+
+def _best_of_each(signatures: Iterable[Signature]) -> tuple[Signature, ...]:
+    """One signature for each signer: a copy of a file adds nothing."""
+    best = {one.fingerprint: one for one in sorted(signatures, key=_worth, reverse=True)}
+    return tuple(best.values())
 
 
 def _paths(manifest: bytes, algorithm: Algorithm) -> bytes:
