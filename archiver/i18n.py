@@ -22,6 +22,7 @@ __all__ = [
     "LANGUAGES",
     "N_",
     "_",
+    "current_language",
     "language_from_environment",
     "ngettext",
     "use_language",
@@ -36,10 +37,12 @@ _LOCALE_DIR = Path(__file__).parent / "locale"
 
 class _Current:
     translations: gettext.NullTranslations | None = None
+    language = LANGUAGES[0]
 
 
 def use_language(language: str) -> None:
     """Answer in ``language`` from now on; an unknown one means English."""
+    _Current.language = language if language in LANGUAGES else LANGUAGES[0]
     if language == LANGUAGES[0]:
         _Current.translations = None
         return
@@ -48,6 +51,11 @@ def use_language(language: str) -> None:
     _Current.translations = gettext.translation(
         _DOMAIN, str(_LOCALE_DIR), languages=[language], fallback=True
     )
+
+
+def current_language() -> str:
+    """The language that answers are in."""
+    return _Current.language
 
 
 def language_from_environment() -> str:

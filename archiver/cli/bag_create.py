@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.bag_sign import stamps_json, tell_stamps
+from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.options import (
     key_dir_option,
     key_option,
-    passphrase_option,
+    passphrases_option,
     tsa_option,
     tsa_root_option,
 )
@@ -80,7 +80,7 @@ def add_create(app: typer.Typer) -> None:
             ),
         ] = None,
         key_dir: Annotated[str, key_dir_option()] = "",
-        passphrase_file: Annotated[str, passphrase_option()] = "",
+        passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
         tsa: Annotated[list[str] | None, tsa_option()] = None,
         tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
         exclude: Annotated[
@@ -178,7 +178,7 @@ def add_create(app: typer.Typer) -> None:
             max_bytes=_size(max_bytes) if max_bytes else None,
             keys=tuple(key or ()),
             key_dir=key_dir,
-            passphrase_file=passphrase_file,
+            passphrase_files=tuple(passphrase_file or ()),
             tsa=tuple(tsa or ()),
             tsa_roots=tuple(tsa_root or ()),
         )
@@ -200,7 +200,7 @@ class _CreateRequest:
         self.max_bytes: int | None = values["max_bytes"]
         self.keys: tuple[str, ...] = values["keys"]
         self.key_dir: str = values["key_dir"]
-        self.passphrase_file: str = values["passphrase_file"]
+        self.passphrase_files: tuple[str, ...] = values["passphrase_files"]
         self.tsa: tuple[str, ...] = values["tsa"]
         self.tsa_roots: tuple[str, ...] = values["tsa_roots"]
 
@@ -219,7 +219,12 @@ class _CreateRequest:
     def sealing(self, policy: Any, now: Any) -> Any:
         """The seal that is asked for, with open keys, or None. Raises ArchiverError."""
         wanted = policy.proof
-        needed = max(wanted.signatures, 1 if wanted.time_stamps or self.tsa else 0)
+        needed = max(wanted.signatures, 1 if wanted.time_stamps else 0)
+        if self.tsa and not self.keys:
+            raise UsageError(
+                _("a time stamp is for a signature, and no key was given"),
+                hint=_("Name who signs with --key NAME; 'archiver setup' makes a key."),
+            )
         if len(set(self.keys)) < needed:
             raise UsageError(
                 _("{count} signatures are required, {given} keys were given").format(
@@ -234,7 +239,7 @@ class _CreateRequest:
         return sealing_for(
             self.keys,
             self.key_dir,
-            self.passphrase_file,
+            self.passphrase_files,
             self.tsa,
             self.tsa_roots,
             now,
@@ -298,13 +303,14 @@ def _create(
             made = create_bag(plan, target, options, progress=progress, say=output.say)
         finally:
             progress.clear()
-        stamps = _stamp(target, sealing)
+        stamps = _stamp(target, sealing, output)
         _told_of_creation(made, plan, target, output, sealing, stamps, as_json=as_json)
         tell_stamps(stamps, output, as_json=as_json)
         if sealing and sealing.require_stamp and not _stamped_enough(stamps, policy):
             code = 4
     if code:
-        output.warning(_("the policy requires time stamps that have not come yet"))
+        output.warning(_("the policy requires time stamps that are not there yet"))
+        output.hint(_("Get them with: archiver bag timestamp BAG --tsa URL."))
     if sealing is None:
         output.say(
             _(
@@ -315,15 +321,9 @@ def _create(
     return code
 
 
-def _stamp(bag: str, sealing: Any) -> Any:
+def _stamp(bag: str, sealing: Any, output: Output) -> Any:
     """Wait for the time stamps of a bag that is there already."""
-    if sealing is None or not sealing.stamps.urls:
-        return ()
-    from datetime import UTC, datetime
-
-    from archiver.seal.stamping import stamp_bag
-
-    return stamp_bag(bag, sealing.stamps, datetime.now(UTC))
+    return wait_for_stamps(bag, sealing.stamps, output) if sealing else ()
 
 
 def _stamped_enough(stamps: Any, policy: Any) -> bool:

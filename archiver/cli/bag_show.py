@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from archiver.bag.proofs import is_proof, sort_proofs
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.i18n import _
 
@@ -91,6 +92,16 @@ def _print_story(bag: str, story: Any, output: Output) -> None:
         output.line("    " + _("and {count} more").format(count=count))
     if story.sidecar is not None:
         _print_sidecar(story.sidecar, output)
+    proofs = sort_proofs(tuple(path for path in story.tag_files if is_proof(path)))
+    if proofs.signatures:
+        output.line(
+            "  "
+            + _("Seal: {signatures} signatures, {stamps} time stamps, {waiting} requests").format(
+                signatures=len(proofs.signatures),
+                stamps=len(proofs.stamps),
+                waiting=len(proofs.requests),
+            )
+        )
     output.line(
         "  " + _("Nothing was checked: this is what the bag says. To check it: archiver bag verify")
     )

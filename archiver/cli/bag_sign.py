@@ -9,7 +9,7 @@ import typer
 from archiver.cli.options import (
     key_dir_option,
     key_option,
-    passphrase_option,
+    passphrases_option,
     tsa_option,
     tsa_root_option,
 )
@@ -17,7 +17,14 @@ from archiver.cli.output import Output, printable
 from archiver.errors import UsageError
 from archiver.i18n import _
 
-__all__ = ["add_sign", "add_timestamp", "stamps_json", "tell_stamps"]
+__all__ = [
+    "add_sign",
+    "add_timestamp",
+    "refuse_unsigned",
+    "stamps_json",
+    "tell_stamps",
+    "wait_for_stamps",
+]
 
 
 def add_sign(app: typer.Typer) -> None:
@@ -36,7 +43,7 @@ def add_sign(app: typer.Typer) -> None:
         ],
         key: Annotated[list[str], key_option()],
         key_dir: Annotated[str, key_dir_option()] = "",
-        passphrase_file: Annotated[str, passphrase_option()] = "",
+        passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
         tsa: Annotated[list[str] | None, tsa_option()] = None,
         tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
         no_check: Annotated[
@@ -55,11 +62,10 @@ def add_sign(app: typer.Typer) -> None:
         from archiver.cli.keys import sealing_for
         from archiver.cli.progress import progress_for
         from archiver.seal.finished import sign_finished
-        from archiver.seal.stamping import stamp_bag
 
         output = Output(quiet=quiet)
         now = datetime.now(UTC)
-        sealing = sealing_for(key, key_dir, passphrase_file, tsa or [], tsa_root or [], now)
+        sealing = sealing_for(key, key_dir, passphrase_file or [], tsa or [], tsa_root or [], now)
         progress = progress_for(quiet=quiet)
         try:
             made = sign_finished(
@@ -70,7 +76,7 @@ def add_sign(app: typer.Typer) -> None:
         if made.added_manifest:
             text = _("{file} was added to the bag, which had none: it is what is signed")
             output.warning(text.format(file=made.added_manifest))
-        results = stamp_bag(bag, sealing.stamps, now) if sealing.stamps.urls else ()
+        results = wait_for_stamps(bag, sealing.stamps, output)
         if as_json:
             output.json(
                 {
@@ -110,10 +116,7 @@ def add_timestamp(app: typer.Typer) -> None:
             bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
         ] = False,
     ) -> int:
-        from datetime import UTC, datetime
-
         from archiver.cli.keys import stamp_options
-        from archiver.seal.stamping import list_proofs, stamp_bag
 
         if not tsa:
             raise UsageError(
@@ -124,12 +127,9 @@ def add_timestamp(app: typer.Typer) -> None:
         output = Output(quiet=quiet)
         codes = []
         for bag in bags:
-            if not list_proofs(bag).signatures:
-                raise UsageError(
-                    _("{path} has no signature that could be stamped").format(path=bag),
-                    hint=_("Sign it first: archiver bag sign BAG --key NAME."),
-                )
-            results = stamp_bag(bag, options, datetime.now(UTC))
+            refuse_unsigned(bag)
+        for bag in bags:
+            results = wait_for_stamps(bag, options, output)
             codes.append(5 if any(one.problem for one in results) else 0)
             if as_json:
                 output.json(
@@ -146,6 +146,44 @@ def add_timestamp(app: typer.Typer) -> None:
         return max(codes)
 
 
+def refuse_unsigned(bag: str) -> None:
+    """Raise UsageError where there is no signature that could be stamped."""
+    import os
+
+    from archiver.seal.stamping import list_proofs
+
+    if not os.path.isdir(bag):
+        there = os.path.exists(bag)
+        raise UsageError(
+            _("{path} is not a directory").format(path=bag)
+            if there
+            else _("{path}: {reason}").format(path=bag, reason=_("it is not there")),
+            hint=_("Name a bag in a directory; unpack an archive first."),
+        )
+    if not list_proofs(bag).signatures:
+        raise UsageError(
+            _("{path} has no signature that could be stamped").format(path=bag),
+            hint=_("Sign it first: archiver bag sign BAG --key NAME."),
+        )
+
+
+def wait_for_stamps(bag: str, options: Any, output: Output) -> Any:
+    """Ask the TSAs and wait; whoever interrupts that is told how to go on."""
+    if not options.urls:
+        return ()
+    from datetime import UTC, datetime
+
+    from archiver.seal.stamping import stamp_bag
+
+    output.say(_("asking for time stamps"))
+    try:
+        return stamp_bag(bag, options, datetime.now(UTC))
+    except KeyboardInterrupt:
+        output.warning(_("{bag} is sealed; its time stamp waits").format(bag=bag))
+        output.hint(_("Get it with: archiver bag timestamp BAG --tsa URL."))
+        raise
+
+
 def tell_stamps(results: Any, output: Output, *, as_json: bool) -> None:
     """What became of the requests: stamps as results, what failed as warnings."""
     for one in results:
@@ -158,8 +196,17 @@ def tell_stamps(results: Any, output: Output, *, as_json: bool) -> None:
             )
         elif not as_json:
             when = one.gen_time.isoformat(" ", "seconds")
-            text = _("time stamp: {time} by {url}").format(time=when, url=one.url)
+            text = _("time stamp: {time} by {url} over {file}").format(
+                time=when, url=one.url, file=one.signature
+            )
             output.line("  " + printable(text))
+        if not one.problem and not one.checked:
+            text = _("the TSA's root was not checked: no root of {url} is pinned")
+            output.warning(text.format(url=one.url))
+    if any(one.problem for one in results):
+        output.hint(
+            _("Later: archiver bag timestamp BAG --tsa URL; offline: archiver timestamp request.")
+        )
 
 
 def stamps_json(results: Any) -> list[dict[str, object]]:

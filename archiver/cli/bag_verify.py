@@ -141,12 +141,17 @@ def moment(text: str) -> Any:
 
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        if len(text) == len("2031-05-01"):  # a day means all of it
+            found = found.replace(hour=23, minute=59, second=59)
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        if not 1950 <= found.astimezone(UTC).year <= 2999:
+            raise ValueError
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             _("{text!r} is no time").format(text=text),
             hint=_("Write a day or a moment in UTC: 2031-05-01 or 2031-05-01T12:00:00."),
         ) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found
 
 
 def _hints(report: Any) -> list[str]:
@@ -211,13 +216,13 @@ def _iso(time: Any) -> str | None:
 
 
 def _print_report(report: Any, output: Output) -> None:
-    from archiver.cli.words import VERDICTS, claim_lines
+    from archiver.cli.words import VERDICTS, claim_lines, signature_lines
 
     color = {"valid": "green", "complete": "green", "invalid": "red"}
     verdict = report.verdict.value
     word = output.paint(_(VERDICTS[verdict]), color.get(verdict, "yellow"))
     output.line(f"{printable(report.bag)}: {word}")
-    for line in claim_lines(report):
+    for line in (*claim_lines(report), *signature_lines(report)):
         output.line("  " + printable(line))
     shown = 0
     for finding in report.findings:
@@ -242,5 +247,9 @@ def _said_of(report: Any) -> list[str]:
     seal = report.seal
     if seal is None or not seal.counted:
         return [_(LIMITS[key]) for key in (*keys, "unsigned")]
+    if keys:  # of a fast look nothing is said to be proved
+        return [_(LIMITS[key]) for key in keys]
+    if not seal.revocation_known:
+        keys.append("revocation")
     keys.append("sealed" if seal.proven_time else "sealed-undated")
-    return [proven_line(seal), *(_(LIMITS[key]) for key in keys)]
+    return [printable(proven_line(seal)), *(_(LIMITS[key]) for key in keys)]

@@ -6,16 +6,17 @@ Job: an organisation's CA, its signers and its trust list from the command line.
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated, Any
 
 import typer
 
 from archiver.cli.options import ca_dir_option, dir_option, passphrase_option
 from archiver.cli.output import Output, printable
-from archiver.errors import DestinationError, UsageError
+from archiver.errors import DestinationError, UsageError, storage_error
 from archiver.i18n import _
 
-__all__ = ["FIRST_SIGNER", "key_app", "make_authority", "make_signer"]
+__all__ = ["key_app"]
 
 FIRST_SIGNER = "signer"
 
@@ -31,39 +32,6 @@ def key_app(settings: dict[str, Any]) -> typer.Typer:
     for add in (_add_init, _add_new, _add_list, _add_show, _add_export, _add_revoke, _add_trust):
         add(app)
     return app
-
-
-def make_authority(
-    directory: str, ca_dir: str, organisation: str, passphrase: bytes, now: Any
-) -> Any:
-    """A CA whose key lies in ``ca_dir``, its certificate and trust list in ``directory``."""
-    from archiver.filesystem import write_new_file
-    from archiver.pki.keyring import create_authority
-    from archiver.pki.trustfiles import begin_list, locked
-
-    with locked(directory):
-        public = os.path.join(directory, "ca.pem")
-        if os.path.lexists(public):
-            raise DestinationError(
-                _("{path} exists already").format(path=public),
-                hint=_("There is a CA already: make signers with 'archiver key new NAME'."),
-            )
-        authority = create_authority(ca_dir or directory, organisation, passphrase, now)
-        if ca_dir and os.path.realpath(ca_dir) != os.path.realpath(directory):
-            write_new_file(public, authority.certificate.pem, 0o644)
-        begin_list(directory, organisation, authority, now)
-    return authority
-
-
-def make_signer(directory: str, signer: Any, authority: Any, passphrase: bytes, now: Any) -> Any:
-    """A signer in ``directory``, and on its trust list."""
-    from archiver.pki.keyring import create_signer
-    from archiver.pki.trustfiles import add_signer, locked
-
-    with locked(directory):
-        made = create_signer(directory, signer, authority, passphrase, now)
-        add_signer(directory, signer.name, made.certificate, authority, now)
-    return made
 
 
 def _now() -> Any:
@@ -115,13 +83,14 @@ def _add_init(app: typer.Typer) -> None:
     ) -> int:
         from archiver.cli.keys import new_passphrase
         from archiver.pki.keyring import NewSigner, check_name
+        from archiver.pki.office import found_office, hire_signer
 
         check_name(name)
         output, now, place = Output(), _now(), _directory(directory)
         secret = new_passphrase(ca_passphrase_file or passphrase_file, _("the CA's key"))
-        authority = make_authority(place, ca_dir, organisation, secret, now)
+        authority = found_office(place, ca_dir, organisation, secret, now)
         own = new_passphrase(passphrase_file, _("the key of {name}").format(name=name))
-        signer = make_signer(place, NewSigner(name=name, person=person), authority, own, now)
+        signer = hire_signer(place, NewSigner(name=name, person=person), authority, own, now)
         if as_json:
             output.json(
                 {
@@ -170,6 +139,7 @@ def _add_new(app: typer.Typer) -> None:
         from archiver.cli.keys import new_passphrase
         from archiver.pki.keyring import NewSigner, check_name
         from archiver.pki.keys import KEY_KINDS
+        from archiver.pki.office import hire_signer
 
         if kind not in KEY_KINDS:
             raise UsageError(
@@ -181,7 +151,7 @@ def _add_new(app: typer.Typer) -> None:
         authority = _authority(place, ca_dir, ca_passphrase_file or passphrase_file)
         own = new_passphrase(passphrase_file, _("the key of {name}").format(name=name))
         signer = NewSigner(name=name, person=person, kind=kind)
-        made = make_signer(place, signer, authority, own, now)
+        made = hire_signer(place, signer, authority, own, now)
         if as_json:
             output.json(
                 {"schema": "archiver/key-new/1", **_certificate_json(name, made.certificate)}
@@ -194,10 +164,12 @@ def _add_new(app: typer.Typer) -> None:
 
 
 def _authority(directory: str, ca_dir: str, passphrase_file: str) -> Any:
-    from archiver.cli.keys import ask_for
+    from archiver.cli.keys import ask_for, patiently
     from archiver.pki.keyring import open_authority
+    from archiver.pki.office import find_ca_dir
 
-    return open_authority(ca_dir or directory, ask_for(passphrase_file))
+    place = ca_dir or find_ca_dir(directory)
+    return patiently(lambda: open_authority(place, ask_for(passphrase_file)), passphrase_file)
 
 
 def _certificate_json(name: str, certificate: Any) -> dict[str, object]:
@@ -221,6 +193,7 @@ def _add_list(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
         from archiver.pki.keyring import signer_names
+        from archiver.pki.office import unlisted_signers
         from archiver.pki.trustfiles import read_list
 
         output, now, place = Output(), _now(), _directory(directory)
@@ -254,7 +227,11 @@ def _add_list(app: typer.Typer) -> None:
         for one in trust.signers:
             state = _state(one, now)
             here = _("key here") if one.name in keys else ""
-            output.line(printable(f"  {one.name:<20} {state:<40} {here}").rstrip())
+            digits = one.certificate.fingerprint[:16]
+            output.line(printable(f"  {one.name:<20} {digits}  {state:<40} {here}").rstrip())
+        for name in unlisted_signers(place):
+            text = _("{name}: its key is here, but it is not on the trust list")
+            output.line(printable("  " + text.format(name=name)))
         for root in trust.tsa_roots:
             output.line(
                 printable("  " + _("TSA root: {name} {url}").format(name=root.name, url=root.url))
@@ -286,7 +263,15 @@ def _add_show(app: typer.Typer) -> None:
     ) -> int:
         from archiver.pki.keyring import certificates_in
 
-        path = name if os.path.exists(name) else os.path.join(_directory(directory), f"{name}.pem")
+        directory = _directory(directory)
+        path = name if os.path.exists(name) else os.path.join(directory, f"{name}.pem")
+        if not os.path.exists(path):
+            raise UsageError(
+                _("there is no certificate named {name} in {path}").format(
+                    name=name, path=directory
+                ),
+                hint=_("See 'archiver key list', or name a file."),
+            )
         certificate = certificates_in(path)[0]
         output = Output()
         if as_json:
@@ -316,8 +301,8 @@ def _add_export(app: typer.Typer) -> None:
             str, typer.Option("--output", "-o", metavar="DIR", help=_("The directory to make."))
         ],
         directory: Annotated[str, dir_option()] = "",
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
-        from archiver.errors import storage_error
         from archiver.filesystem import write_new_file
         from archiver.pki.certificates import spoken
         from archiver.pki.trustfiles import CRL_FILE, LIST_FILE, read_list
@@ -334,6 +319,12 @@ def _add_export(app: typer.Typer) -> None:
             files[f"tsa-root-{number}.pem"] = root.certificate.pem
         head = _("SHA-256 fingerprint of the CA of {name}:").format(name=trust.organisation)
         files["FINGERPRINT.txt"] = f"{head}\n{spoken(trust.authority.fingerprint)}\n".encode()
+        parent = os.path.dirname(os.path.abspath(target))
+        if not os.path.isdir(parent):
+            raise DestinationError(
+                _("the directory {path} does not exist").format(path=parent),
+                hint=_("Make it first, or choose another destination."),
+            )
         try:
             os.mkdir(target)
             for name, data in files.items():
@@ -345,7 +336,18 @@ def _add_export(app: typer.Typer) -> None:
             ) from error
         except OSError as error:
             raise storage_error(error, target) from error
-        Output().line(printable(_("{path}: {names}").format(path=target, names=", ".join(files))))
+        output = Output()
+        if as_json:
+            output.json(
+                {
+                    "schema": "archiver/key-export/1",
+                    "dir": target,
+                    "files": list(files),
+                    "fingerprint": f"sha256:{trust.authority.fingerprint}",
+                }
+            )
+        else:
+            output.line(printable(_("{path}: {names}").format(path=target, names=", ".join(files))))
         return 0
 
 
@@ -383,17 +385,43 @@ def _add_revoke(app: typer.Typer) -> None:
         directory: Annotated[str, dir_option()] = "",
         ca_dir: Annotated[str, ca_dir_option()] = "",
         passphrase_file: Annotated[str, passphrase_option()] = "",
+        yes: Annotated[
+            bool, typer.Option("--yes", help=_("Don't ask whether you are sure."))
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
         from archiver.cli.bag_verify import moment
         from archiver.pki.trustfiles import locked, revoke_signer
 
         now, place = _now(), _directory(directory)
         since = moment(invalid_after).replace(microsecond=0) if invalid_after else now
+        if invalid_after == now.date().isoformat():
+            since = now
+        if not yes and sys.stdin.isatty():
+            text = _("Revoke {name} for all after {time}? It can't be taken back.")
+            typer.confirm(
+                printable(text.format(name=name, time=since.isoformat(" ", "seconds"))), abort=True
+            )
         authority = _authority(place, ca_dir, passphrase_file)
         with locked(place):
             trust = revoke_signer(place, name, since, reason, authority, now)
-        text = _("{name} is revoked; hand out trust list version {version} (archiver key export)")
-        Output().line(printable(text.format(name=name, version=trust.version)))
+        output = Output()
+        if as_json:
+            output.json(
+                {
+                    "schema": "archiver/key-revoke/1",
+                    "name": name,
+                    "invalid_after": since.isoformat(),
+                    "version": trust.version,
+                }
+            )
+            return 0
+        text = _(
+            "{name} is revoked for all after {time}; hand out trust list version {version}"
+            " (archiver key export)"
+        )
+        told = text.format(name=name, time=since.isoformat(" ", "seconds"), version=trust.version)
+        output.line(printable(told))
         return 0
 
 
@@ -422,8 +450,9 @@ def _add_trust(app: typer.Typer) -> None:
         directory: Annotated[str, dir_option()] = "",
         ca_dir: Annotated[str, ca_dir_option()] = "",
         passphrase_file: Annotated[str, passphrase_option()] = "",
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
-        from archiver.pki.keyring import certificates_in
+        from archiver.pki.keyring import certificates_in, check_name
         from archiver.pki.trustfiles import add_signer, add_tsa_root, locked
         from archiver.timestamp.client import check_url
 
@@ -432,6 +461,8 @@ def _add_trust(app: typer.Typer) -> None:
                 _("say what the certificate is: --name NAME for a signer, or --as-tsa-root"),
                 hint=_("See 'archiver key trust --help'."),
             )
+        if name:
+            check_name(name)
         found = certificates_in(certificate)
         address = check_url(url) if url else ""
         now, place = _now(), _directory(directory)
@@ -442,6 +473,9 @@ def _add_trust(app: typer.Typer) -> None:
             else:
                 changed = add_signer(place, name, found[0], authority, now)
         output = Output()
+        if as_json:
+            output.json({"schema": "archiver/key-trust/1", "version": changed.version})
+            return 0
         output.line(_("trust list version {version}").format(version=changed.version))
         for one in found if as_tsa else found[:1]:
             output.line(printable(f"  {one.name}"))

@@ -1,7 +1,7 @@
 """What the commands that open keys share: where keys lie, where passphrases come from.
 
-Job: options into open keys. Limits: a passphrase is asked for at most once for each
-file and process; it is never shown, logged or kept in an argument.
+Job: options into open keys. Limits: a passphrase is never shown, logged or taken
+as an argument.
 """
 
 from __future__ import annotations
@@ -10,35 +10,42 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from archiver.errors import KeyringError
+from archiver.cli.output import Output
+from archiver.errors import KeyringError, UsageError
 from archiver.i18n import _
 
 if TYPE_CHECKING:
-    from archiver.pki.keyring import SigningKey
+    from archiver.pki.certificates import Certificate
+    from archiver.pki.keyring import Ask, SigningKey
     from archiver.seal import Sealing
     from archiver.seal.stamping import StampOptions
 
-__all__ = ["ask_for", "load_signers", "new_passphrase", "prompt", "sealing_for", "stamp_options"]
+__all__ = [
+    "ask_for",
+    "load_signers",
+    "new_passphrase",
+    "patiently",
+    "prompt",
+    "sealing_for",
+    "stamp_options",
+]
 
 MIN_PASSPHRASE = 12
-"""Characters of a passphrase that is typed; guessing goes on for years."""
+"""Characters; guessing goes on for years."""
+TRIES = 3
+_Opened = TypeVar("_Opened")
 
 
-def ask_for(passphrase_file: str) -> Callable[[str], bytes]:
+def ask_for(passphrase_file: str) -> Ask:
     """Gives passphrases: from the file or environment, else by asking at the terminal."""
-    known: list[bytes] = []
 
     def ask(place: str) -> bytes:
         from archiver.pki.passphrase import find_passphrase
 
-        if not known:
-            found = find_passphrase(passphrase_file, os.environ)
-            if found is None:
-                return prompt(_("Passphrase for {path}: ").format(path=place))
-            known.append(found)
-        return known[0]
+        found = find_passphrase(passphrase_file, os.environ)
+        return found or prompt(_("Passphrase for {path}: ").format(path=place))
 
     return ask
 
@@ -52,21 +59,46 @@ def prompt(text: str) -> bytes:
             _("a passphrase is needed, and nobody is there to type it"),
             hint=_("Give --passphrase-file FILE, or set ARCHIVER_PASSPHRASE_FILE."),
         )
-    return getpass.getpass(text).encode()
+    try:
+        return getpass.getpass(text).encode()
+    except (UnicodeError, EOFError) as error:
+        raise KeyringError(
+            _("the passphrase could not be read"), hint=_("Type it again, in UTF-8.")
+        ) from error
+
+
+def patiently(work: Callable[[], _Opened], passphrase_file: str) -> _Opened:
+    """Open a key; who typed a wrong passphrase may type it again, twice."""
+    from archiver.pki.keys import PassphraseError
+    from archiver.pki.passphrase import find_passphrase
+
+    for _attempt in range(TRIES - 1):
+        try:
+            return work()
+        except PassphraseError as error:
+            if find_passphrase(passphrase_file, os.environ) is not None:
+                raise
+            print(error.message, file=sys.stderr)
+    return work()
 
 
 def new_passphrase(passphrase_file: str, what: str) -> bytes:
     """A passphrase for a new key: from the file or environment, else typed twice."""
     from archiver.pki.passphrase import find_passphrase
 
+    short = _("That is shorter than {count} characters. Four or five unrelated words do.").format(
+        count=MIN_PASSPHRASE
+    )
     found = find_passphrase(passphrase_file, os.environ)
     if found is not None:
+        if len(found.decode("utf-8", "replace")) < MIN_PASSPHRASE:
+            text = _("the passphrase for {what} is short, and can be guessed: {short}")
+            Output().warning(text.format(what=what, short=short))
         return found
     while True:
         first = prompt(_("New passphrase for {what}: ").format(what=what))
         if len(first.decode()) < MIN_PASSPHRASE:
-            text = _("That is shorter than {count} characters. Four or five unrelated words do.")
-            print(text.format(count=MIN_PASSPHRASE), file=sys.stderr)
+            print(short, file=sys.stderr)
         elif prompt(_("The same again: ")) != first:
             print(_("The two differ. Once more."), file=sys.stderr)
         else:
@@ -74,21 +106,60 @@ def new_passphrase(passphrase_file: str, what: str) -> bytes:
 
 
 def load_signers(
-    names: Sequence[str], key_dir: str, passphrase_file: str, now: datetime
+    names: Sequence[str], key_dir: str, passphrase_files: Sequence[str], now: datetime
 ) -> tuple[SigningKey, ...]:
-    """The open keys of ``names``. Raises ArchiverError."""
+    """The open keys of ``names``; one passphrase file serves all of them, several serve them
+    in their order. Raises ArchiverError.
+    """
     from archiver.pki.keyring import default_directory, open_signer
 
-    directories = [key_dir] if key_dir else [default_directory()]
-    ask = ask_for(passphrase_file)
-    signers = [open_signer(name, directories, ask, now) for name in names]
+    files = list(passphrase_files) or [""]
+    if len(files) not in (1, len(names)):
+        raise UsageError(
+            _("{count} passphrase files for {keys} keys").format(count=len(files), keys=len(names)),
+            hint=_("Give one for all keys, or one for each, in the order of --key."),
+        )
+    directory = key_dir or default_directory()
+    signers = []
+    for number, name in enumerate(names):
+        file = files[number % len(files)]
+        signer = patiently(
+            lambda name=name, file=file: open_signer(name, [directory], ask_for(file), now),  # type: ignore[misc]
+            file,
+        )
+        if signer.was_open:
+            text = _("the key of {name} has no passphrase: whoever copies the file can sign")
+            Output().warning(text.format(name=name))
+        signers.append(signer)
+    _refuse_revoked(signers, directory)
     return tuple({one.certificate.fingerprint: one for one in signers}.values())
+
+
+def _refuse_revoked(signers: Sequence[SigningKey], directory: str) -> None:
+    """What the trust list in the key directory says of the signers, if there is one."""
+    from archiver.pki.trustfiles import LIST_FILE, read_list
+
+    if not os.path.exists(os.path.join(directory, LIST_FILE)):
+        return
+    trust = read_list(directory)
+    for signer in signers:
+        entry = trust.find(signer.certificate.fingerprint)
+        if entry is not None and entry.invalid_after is not None:
+            raise KeyringError(
+                _("{name} is revoked for all after {since}: nobody would believe its seal").format(
+                    name=entry.name, since=entry.invalid_after.isoformat(" ", "seconds")
+                ),
+                hint=_("Make a new signer: archiver key new NAME."),
+            )
+        if entry is None and signer.certificate.issuer == trust.authority.subject:
+            text = _("{name} is not on the trust list: who goes by the list won't know it")
+            Output().warning(text.format(name=signer.certificate.name))
 
 
 def sealing_for(
     names: Sequence[str],
     key_dir: str,
-    passphrase_file: str,
+    passphrase_files: Sequence[str],
     urls: Sequence[str],
     tsa_roots: Sequence[str],
     now: datetime,
@@ -99,19 +170,30 @@ def sealing_for(
     from archiver.seal import Sealing
 
     return Sealing(
-        signers=load_signers(names, key_dir, passphrase_file, now),
-        stamps=stamp_options(urls, tsa_roots),
+        stamps=stamp_options(urls, tsa_roots, key_dir),
+        signers=load_signers(names, key_dir, passphrase_files, now),
         require_stamp=require_stamp,
     )
 
 
-def stamp_options(urls: Sequence[str], tsa_roots: Sequence[str]) -> StampOptions:
-    """TSAs to ask. Raises UsageError, KeyringError."""
+def stamp_options(urls: Sequence[str], tsa_roots: Sequence[str], key_dir: str = "") -> StampOptions:
+    """TSAs to ask; roots that the key directory's trust list pins count too.
+
+    Raises UsageError, KeyringError.
+    """
+    from archiver.pki.keyring import default_directory
+    from archiver.pki.trustfiles import LIST_FILE, read_list
     from archiver.seal.stamping import StampOptions
     from archiver.timestamp.client import check_url
     from archiver.verify import load_anchors
 
+    spelt = tuple(dict.fromkeys(check_url(url) for url in urls))
+    directory = key_dir or default_directory()
+    pinned: dict[str, tuple[Certificate, ...]] = {}
+    if spelt and os.path.exists(os.path.join(directory, LIST_FILE)):
+        for root in read_list(directory).tsa_roots:
+            if root.url:
+                pinned[root.url] = (*pinned.get(root.url, ()), root.certificate)
     return StampOptions(
-        urls=tuple(dict.fromkeys(check_url(url) for url in urls)),
-        roots=load_anchors(tsa_roots=tsa_roots).tsa_roots,
+        urls=spelt, roots=load_anchors(tsa_roots=tsa_roots).tsa_roots, pinned=pinned
     )

@@ -19,6 +19,7 @@ __all__ = [
     "key_dir_option",
     "key_option",
     "passphrase_option",
+    "passphrases_option",
     "trust_option",
     "tsa_option",
     "tsa_root_option",
@@ -53,6 +54,12 @@ def passphrase_option(name: str = "--passphrase-file") -> Any:
     """``--passphrase-file``."""
     text = _("Read the passphrase from the first line of FILE.")
     return typer.Option(name, metavar="FILE", help=text)
+
+
+def passphrases_option() -> Any:
+    """``--passphrase-file`` where several keys may be opened."""
+    text = _("Read the passphrase from the first line of FILE (one for all keys, or one each).")
+    return typer.Option("--passphrase-file", metavar="FILE", help=text)
 
 
 def tsa_option() -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
 
+from archiver.cli.bag_sign import refuse_unsigned
 from archiver.cli.options import tsa_option, tsa_root_option
 from archiver.cli.output import Output, printable
 from archiver.errors import UsageError
@@ -48,6 +50,13 @@ def _add_request(app: typer.Typer) -> None:
         from archiver.cli.keys import stamp_options
         from archiver.seal.outbox import lay_out_requests
 
+        for bag in bags:
+            refuse_unsigned(bag)
+        if os.path.lexists(output) and not os.path.isdir(output):
+            raise UsageError(
+                _("{path} is not a directory").format(path=output),
+                hint=_("Name a directory for the requests; it is made if it isn't there."),
+            )
         written = lay_out_requests(bags, output, stamp_options(tsa or [], []))
         out = Output()
         if as_json:
@@ -97,10 +106,15 @@ def _add_import(app: typer.Typer) -> None:
         from archiver.cli.keys import stamp_options
         from archiver.seal.outbox import import_answers
 
+        for bag in bags:
+            refuse_unsigned(bag)
         roots = stamp_options([], tsa_root or []).roots
         found = import_answers([answers], bags, roots, datetime.now(UTC))
         if not found:
-            raise UsageError(_("there is no answer (.tsr) in {path}").format(path=answers))
+            raise UsageError(
+                _("there is no answer (.tsr) in {path}").format(path=answers),
+                hint=_("On a machine with a network: sh send.sh URL."),
+            )
         out = Output()
         if as_json:
             out.json(
@@ -119,13 +133,19 @@ def _add_import(app: typer.Typer) -> None:
                 }
             )
         for one in found:
-            if one.problem:
+            if one.stray:
+                out.warning(f"{one.answer}: {one.problem}")
+            elif one.problem:
                 out.error(f"{one.answer}: {one.problem}", "")
             elif not as_json:
                 time = one.gen_time.isoformat(" ", "seconds") if one.gen_time else ""
-                text = _("{bag}: time stamp: {time}")
+                text = (
+                    _("{bag}: has it already: {time}")
+                    if one.already
+                    else _("{bag}: time stamp: {time}")
+                )
                 out.line(printable(text.format(bag=one.bag, time=time)))
-        if any(one.problem for one in found):
+        if any(one.problem and not one.stray for one in found) or all(one.problem for one in found):
             out.hint(_("Nothing was changed for the answers that were refused."))
             return 5
         return 0

@@ -15,7 +15,15 @@ from archiver.verify import VerificationReport
 if TYPE_CHECKING:
     from archiver.verify.seal import Seal
 
-__all__ = ["HINTS", "LIMITS", "VERDICTS", "WEAKNESSES", "claim_lines", "proven_line"]
+__all__ = [
+    "HINTS",
+    "LIMITS",
+    "VERDICTS",
+    "WEAKNESSES",
+    "claim_lines",
+    "proven_line",
+    "signature_lines",
+]
 
 VERDICTS = {
     "valid": N_("VALID"),
@@ -47,6 +55,10 @@ LIMITS = {
         "Not proved: who made this bag and when. No signature was checked, and whoever"
         " changes a file can also change its checksum."
     ),
+    "revocation": N_(
+        "Not proved: that the signer's key had not been revoked (no trust list and no revocation"
+        " list was given)."
+    ),
     "sealed": N_(
         "Not proved: that what the files show is true, nor that no other version was kept."
     ),
@@ -65,8 +77,14 @@ HINTS = {
         "Somebody made a CA of the same name. Compare its fingerprint with the one you were told."
     ),
     "E-TRU-004": N_("A trusted time stamp from before the end would help: --tsa-root FILE."),
-    "E-TRU-005": N_("A trusted time stamp from before the revocation would help: --tsa-root FILE."),
+    "E-TRU-005": N_(
+        "Only a trusted time stamp from before the revocation would help. Is there another"
+        " signature, or another copy?"
+    ),
     "E-TRU-006": N_("Get the newest trust list, and compare its CA's fingerprint."),
+    "E-POL-002": N_("Add a signature: archiver bag sign BAG --key NAME."),
+    "E-POL-003": N_("Get a time stamp: archiver bag timestamp BAG --tsa URL; name its root."),
+    "U-TRU-007": N_("Name the certificate of the revocation list's issuer with --trust."),
     "E-SIG-001": N_("Get a sealed copy, or sign the bag: archiver bag sign BAG --key NAME."),
     "E-SIG-002": N_("Look for another copy of the bag: signatures/ was lost or taken away."),
     "E-TIM-002": N_("Send the request: archiver bag timestamp BAG --tsa URL."),
@@ -78,6 +96,15 @@ WEAKNESSES = {
     "rename": N_("this file system has no rename that never replaces; a plain one was used"),
     "modes": N_("this file system keeps no permissions: the bag is not read-only"),
     "times": N_("this file system keeps times coarsely; the side-car has them exactly"),
+}
+_STANDINGS = {
+    "trusted": N_("trusted"),
+    "unknown": N_("unknown signer"),
+    "same-name": N_("unknown signer, of a CA with a trusted name"),
+    "not-listed": N_("not on the trust list"),
+    "expired": N_("not valid then"),
+    "revoked": N_("revoked"),
+    "undecided": N_("can't be told"),
 }
 _WIDTH = 15
 
@@ -120,6 +147,23 @@ def _proof_basis(step: str, seal: Seal) -> str:
         times = (one.proven_at for one in counted if one.proven_at)
         return ", ".join(dict.fromkeys(time.isoformat(" ", "seconds") for time in times))
     return ""
+
+
+def signature_lines(report: VerificationReport) -> list[str]:
+    """A line for each signature that holds beside those that decide."""
+    if report.seal is None:
+        return []
+    counted = {one.file for one in report.seal.counted}
+    others = [one for one in report.seal.signatures if one.holds and one.file not in counted]
+    return [
+        _("also signed by {name} ({fingerprint}): {standing}, {time}").format(
+            name=one.signer,
+            fingerprint=one.fingerprint[:16],
+            standing=_(_STANDINGS[one.trust.standing.value]) if one.trust else "",
+            time=one.proven_at.isoformat(" ", "seconds") if one.proven_at else _("not dated"),
+        )
+        for one in others
+    ]
 
 
 def proven_line(seal: Seal) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,8 +32,8 @@ from archiver.errors import (
     UsageError,
     storage_error,
 )
-from archiver.filesystem import write_new_file
-from archiver.i18n import _
+from archiver.filesystem import replace_file, write_new_file
+from archiver.i18n import N_, _
 from archiver.pki.certificates import DOCUMENT_SIGNING, Certificate, read_certificates, unique
 from archiver.pki.cms import PrivateKey, make_signed_data
 from archiver.pki.keys import encrypt_key, is_encrypted, new_key, read_key, read_pkcs12
@@ -51,6 +52,7 @@ __all__ = [
     "open_authority",
     "open_signer",
     "signer_names",
+    "why_not_sealer",
 ]
 
 Ask = Callable[[str], bytes]
@@ -74,6 +76,8 @@ class SigningKey:
     key: PrivateKey
     certificate: Certificate
     chain: tuple[Certificate, ...] = ()
+    was_open: bool = False
+    """Whether the key lay there without a passphrase."""
 
     def sign(self, content: bytes, now: datetime) -> bytes:
         """A detached CMS signature over ``content``."""
@@ -115,7 +119,7 @@ def create_authority(
     Raises ArchiverError; what is there is never replaced.
     """
     if not organisation.strip() or not organisation.isprintable():
-        raise UsageError(_("the organisation needs a name"))
+        raise UsageError(_("the organisation needs a name"), hint=_("Give --organisation NAME."))
     key = new_key("p384")
     name = x509.Name(
         [
@@ -211,18 +215,19 @@ def _store(
     certificates: Sequence[Certificate],
     passphrase: bytes,
 ) -> None:
-    """Key first, then certificate: a certificate without its key would be of no use."""
+    """Certificate first, then key. A key is what counts: a certificate whose key was never
+    written, because a run was killed in between, is replaced.
+    """
     key_path, certificate_path = (os.path.join(directory, name + end) for end in (".key", ".pem"))
-    for path in (key_path, certificate_path):
-        if os.path.lexists(path):
-            raise DestinationError(
-                _("{path} exists already").format(path=path),
-                hint=_("Keys are never replaced: choose another name or directory."),
-            )
+    if os.path.lexists(key_path):
+        raise DestinationError(
+            _("{path} exists already").format(path=key_path),
+            hint=_("Keys are never replaced: choose another name or directory."),
+        )
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
+        replace_file(certificate_path, b"".join(one.pem for one in certificates), 0o644)
         write_new_file(key_path, encrypt_key(key, passphrase), 0o600)
-        write_new_file(certificate_path, b"".join(one.pem for one in certificates), 0o644)
     except OSError as error:
         raise storage_error(error, directory) from error
 
@@ -254,9 +259,20 @@ def open_signer(given: str, directories: Sequence[str], ask: Ask, now: datetime)
             ),
             hint=_("Make a new one with 'archiver key new', and check this machine's clock."),
         )
-    if problem := certificate.why_not_signer():
-        raise KeyringError(_("{name}: {problem}").format(name=given, problem=_(problem)))
+    if problem := why_not_sealer(certificate):
+        raise KeyringError(
+            _("{name}: {problem}").format(name=given, problem=_(problem)),
+            hint=_("Make a signer with 'archiver key new NAME'."),
+        )
     return signer
+
+
+def why_not_sealer(certificate: Certificate) -> str:
+    """Why a certificate isn't one to seal bags with; "" where it is. A CA's is for issuing."""
+    usage = certificate.extension(x509.KeyUsage)
+    if usage is not None and usage.key_cert_sign:
+        return N_("that is a CA's certificate, which is for issuing, not for sealing")
+    return certificate.why_not_signer()
 
 
 def _find(given: str, directories: Sequence[str]) -> str:
@@ -264,11 +280,13 @@ def _find(given: str, directories: Sequence[str]) -> str:
         if os.path.exists(given):
             return given
         raise UsageError(
-            _("{path}: {reason}").format(path=given, reason=_("there is no such file"))
+            _("{path}: {reason}").format(path=given, reason=_("there is no such file")),
+            hint=_("Check the spelling of the path."),
         )
     for directory in directories:
         path = os.path.join(directory, f"{given}.key")
         if os.path.exists(path):
+            _refuse_open_directory(directory)
             return path
     known = sorted({name for directory in directories for name in signer_names(directory)})
     hint = _("Known signers: {names}.").format(names=", ".join(known)) if known else ""
@@ -278,6 +296,15 @@ def _find(given: str, directories: Sequence[str]) -> str:
         ),
         hint=hint or _("Make one with 'archiver setup' or 'archiver key init'."),
     )
+
+
+def _refuse_open_directory(directory: str) -> None:
+    """Whoever may write there may exchange certificates and the trust list."""
+    if stat.S_IMODE(os.stat(directory).st_mode) & stat.S_IWOTH:
+        raise KeyringError(
+            _("{path} can be written by everybody").format(path=directory),
+            hint=_("Run: chmod 700 {path}").format(path=directory),
+        )
 
 
 def signer_names(directory: str) -> list[str]:
@@ -293,13 +320,14 @@ def signer_names(directory: str) -> list[str]:
 def _open(path: str, ask: Ask) -> SigningKey:
     stem, ending = os.path.splitext(path)
     if ending in _BUNDLES:
-        data = read_guarded(path, _MAX_FILE_BYTES)
+        locked, data = True, read_guarded(path, _MAX_FILE_BYTES)
         key, certificates = read_pkcs12(data, ask(path), path)
     else:
         if ending != ".key" and b"PRIVATE KEY" not in _read(path):
             path = f"{stem}.key"
         data = read_guarded(path, _MAX_FILE_BYTES)
-        key = read_key(data, ask(path) if is_encrypted(data) else None, path)
+        locked = is_encrypted(data)
+        key = read_key(data, ask(path) if locked else None, path)
         certificates = list(_certificates_beside(path, data))
     certificate = next((one for one in certificates if _is_of(one, key)), None)
     if certificate is None:
@@ -308,7 +336,7 @@ def _open(path: str, ask: Ask) -> SigningKey:
             hint=_("Put the signer's certificate beside the key, under the same name and .pem."),
         )
     others = [one for one in certificates if one is not certificate and one.is_ca]
-    return SigningKey(key=key, certificate=certificate, chain=unique(others))
+    return SigningKey(key=key, certificate=certificate, chain=unique(others), was_open=not locked)
 
 
 def _certificates_beside(path: str, data: bytes) -> tuple[Certificate, ...]:
@@ -341,7 +369,10 @@ def _read(path: str) -> bytes:
             return file.read(_MAX_FILE_BYTES)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(_("{path}: {reason}").format(path=path, reason=reason)) from error
+        raise UsageError(
+            _("{path}: {reason}").format(path=path, reason=reason),
+            hint=_("Check the spelling of the path."),
+        ) from error
 
 
 def _is_of(certificate: Certificate, key: PrivateKey) -> bool:

@@ -31,7 +31,15 @@ from archiver.i18n import _
 from archiver.pki.certificates import Certificate
 from archiver.pki.cms import PrivateKey
 
-__all__ = ["KEY_KINDS", "encrypt_key", "is_encrypted", "new_key", "read_key", "read_pkcs12"]
+__all__ = [
+    "KEY_KINDS",
+    "PassphraseError",
+    "encrypt_key",
+    "is_encrypted",
+    "new_key",
+    "read_key",
+    "read_pkcs12",
+]
 
 ROUNDS = 600_000
 """PBKDF2-HMAC-SHA256, as OWASP asks for; every OpenSSL since 1.1 reads it."""
@@ -127,9 +135,13 @@ def read_pkcs12(
     return accepted(bundle.key, place), certificates
 
 
-def wrong_passphrase(place: str) -> KeyringError:
-    """The one error for both: which of them it was can't be told."""
-    return KeyringError(
+class PassphraseError(KeyringError):
+    """A passphrase that doesn't open the key, or a damaged file: which, can't be told."""
+
+
+def wrong_passphrase(place: str) -> PassphraseError:
+    """The one error for both."""
+    return PassphraseError(
         _("{path}: the passphrase is wrong, or the file is damaged").format(path=place),
         hint=_("Try again; a passphrase file's first line is taken, without its line end."),
     )

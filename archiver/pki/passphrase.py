@@ -26,29 +26,38 @@ def find_passphrase(path: str, environment: Mapping[str, str]) -> bytes | None:
     has one. Raises KeyringError, UsageError.
     """
     path = path or environment.get(VARIABLE, "")
+    guarded = True
     if not path and environment.get("CREDENTIALS_DIRECTORY"):
         credential = os.path.join(environment["CREDENTIALS_DIRECTORY"], CREDENTIAL)
         path = credential if os.path.exists(credential) else ""
+        guarded = False  # systemd guards it with an access list, which looks like mode 0440
     if not path:
         return None
-    first = read_guarded(path, _MAX_BYTES).split(b"\n", 1)[0].removesuffix(b"\r")
+    first = read_guarded(path, _MAX_BYTES, guarded=guarded).split(b"\n", 1)[0].removesuffix(b"\r")
     if not first:
         raise KeyringError(
-            _("{path}: its first line is empty, so there is no passphrase").format(path=path)
+            _("{path}: its first line is empty, so there is no passphrase").format(path=path),
+            hint=_("Write the passphrase into its first line."),
         )
     return first
 
 
-def read_guarded(path: str, limit: int) -> bytes:
-    """A file that only its owner may read. Raises KeyringError, UsageError."""
+def read_guarded(path: str, limit: int, *, guarded: bool = True) -> bytes:
+    """A file that only its owner may read, unless it is ``guarded`` otherwise.
+
+    Raises KeyringError, UsageError.
+    """
     try:
         with open(path, "rb") as file:
             found = os.fstat(file.fileno())
             data = file.read(limit + 1)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(_("{path}: {reason}").format(path=path, reason=reason)) from error
-    if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
+        raise UsageError(
+            _("{path}: {reason}").format(path=path, reason=reason),
+            hint=_("Check the spelling of the path."),
+        ) from error
+    if guarded and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
         raise KeyringError(
             _("{path} can be read by others").format(path=path),
             hint=_(

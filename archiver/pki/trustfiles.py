@@ -17,7 +17,7 @@ from archiver.errors import DestinationError, FormatError, KeyringError, UsageEr
 from archiver.filesystem import replace_file, write_new_file
 from archiver.i18n import _
 from archiver.pki.certificates import Certificate, parse_fingerprint
-from archiver.pki.keyring import SigningKey
+from archiver.pki.keyring import SigningKey, why_not_sealer
 from archiver.pki.trustlist import (
     MAX_LIST_BYTES,
     REASONS,
@@ -50,8 +50,11 @@ _HISTORY = "trust"
 @contextlib.contextmanager
 def locked(directory: str) -> Iterator[None]:
     """One change of a key directory at a time. Raises DestinationError where one is under way."""
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise storage_error(error, directory) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,12 +115,17 @@ def add_signer(
 ) -> TrustList:
     """Publish a version with one more signer; its window is its certificate's."""
     trust = read_list(directory)
-    if trust.find(certificate.fingerprint) is not None:
+    names = [one.name for one in trust.signers]
+    if trust.find(certificate.fingerprint) is not None or name in names:
         raise DestinationError(
-            _("{name} is on the trust list already").format(name=certificate.name)
+            _("{name} is on the trust list already").format(name=name),
+            hint=_("See 'archiver key list'; a new certificate needs a new name."),
         )
-    if problem := certificate.why_not_signer():
-        raise KeyringError(_("{name}: {problem}").format(name=name, problem=_(problem)))
+    if problem := why_not_sealer(certificate):
+        raise KeyringError(
+            _("{name}: {problem}").format(name=name, problem=_(problem)),
+            hint=_("A TSA's root is put on the list with --as-tsa-root."),
+        )
     entry = Trusted(
         certificate=certificate,
         name=name,
@@ -137,7 +145,7 @@ def add_tsa_root(
 ) -> TrustList:
     """Publish a version with the roots of a TSA pinned."""
     trust = read_list(directory)
-    known = {one.certificate.fingerprint for one in trust.tsa_roots}
+    known = {(one.certificate.fingerprint, one.url) for one in trust.tsa_roots}
     added = []
     for one in certificates:
         if not one.is_ca:
@@ -147,7 +155,7 @@ def add_tsa_root(
                 ),
                 hint=_("Name the root of the TSA, not the TSA's own certificate, which changes."),
             )
-        if one.fingerprint not in known:
+        if (one.fingerprint, url) not in known:
             added.append(TsaRoot(certificate=one, name=one.name, url=url))
     if not added:
         return trust
@@ -180,19 +188,24 @@ def revoke_signer(
         for one in trust.signers
         if one.name == name or one.certificate.fingerprint == fingerprint
     ]
-    if len(found) != 1:
+    if not found:
+        known = ", ".join(one.name for one in trust.signers)
         raise UsageError(
-            _("{count} signers on the trust list are named {name}").format(
-                count=len(found), name=name
-            ),
-            hint=_("See 'archiver key list'; a fingerprint names exactly one."),
+            _("there is no signer named {name} on the trust list").format(name=name),
+            hint=_("Known signers: {names}.").format(names=known),
         )
-    (entry,) = found
+    if invalid_after > now:
+        raise UsageError(
+            _("{time} is in the future").format(time=invalid_after.isoformat(" ", "seconds")),
+            hint=_("Name the last moment at which the key was surely in good hands."),
+        )
+    entry = found[0]
     if entry.invalid_after is not None and entry.invalid_after <= invalid_after:
         raise DestinationError(
             _("{name} is revoked already, for all after {since}").format(
                 name=name, since=entry.invalid_after
-            )
+            ),
+            hint=_("Only an earlier moment can take its place."),
         )
     revoked = replace(
         entry, revoked_at=entry.revoked_at or now, invalid_after=invalid_after, reason=reason

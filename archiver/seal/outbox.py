@@ -24,6 +24,7 @@ from archiver.seal.stamping import (
     add_requests,
     list_proofs,
     store_answer,
+    tsa_id,
     waiting_requests,
 )
 from archiver.timestamp.token import MAX_ANSWER_BYTES, parse_answer
@@ -35,25 +36,34 @@ _SEND = """\
 # Sends every request in this directory to a time-stamping authority (TSA) and keeps the
 # answers beside them. For a machine with a network; needs nothing but curl.
 #   sh send.sh http://tsa.example.org/
-# Then bring the directory back: archiver timestamp import DIR BAG...
-set -eu
-url=$1
-cd "$(dirname "$0")"
+# A request with a .url beside it goes to the address in there. Then bring the directory
+# back: archiver timestamp import DIR BAG...
+cd "$(dirname "$0")" || exit 1
+failed=0
 for request in *.tsq; do
     answer=${request%.tsq}.tsr
-    [ -e "$answer" ] || curl --silent --show-error --fail --max-time 60 \\
+    [ -e "$answer" ] && continue
+    url=$(cat "${request%.tsq}.url" 2>/dev/null || echo "$1")
+    [ -n "$url" ] || { echo "usage: sh send.sh URL-OF-A-TSA" >&2; exit 2; }
+    if curl --silent --show-error --fail --max-time 60 \\
         --header 'Content-Type: application/timestamp-query' \\
-        --data-binary "@$request" --output "$answer" "$url"
-    echo "$answer"
+        --data-binary "@$request" --output "$answer.part" "$url"
+    then mv "$answer.part" "$answer" && echo "$answer"
+    else rm -f "$answer.part"; failed=1; fi
 done
+exit $failed
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What became of one answer: where it lies now, or why it was refused."""
+    """What became of one answer: where it lies now, or why it was refused. ``stray`` says
+    that it answers no request of these bags, so that nothing is wrong with it.
+    """
 
     answer: str
+    stray: bool = False
+    already: bool = False
     bag: str = ""
     signature: str = ""
     gen_time: datetime | None = None
@@ -67,13 +77,8 @@ def lay_out_requests(
 
     A signature without a stamp or a request gets one. Raises ArchiverError.
     """
-    for bag in bags:
-        if not list_proofs(bag).signatures:
-            raise UsageError(
-                _("{path} has no signature that could be stamped").format(path=bag),
-                hint=_("Sign it first: archiver bag sign BAG --key NAME."),
-            )
     written = []
+    addresses = {tsa_id(url): url for url in options.urls}
     try:
         os.makedirs(directory, exist_ok=True)
         for bag in bags:
@@ -81,6 +86,9 @@ def lay_out_requests(
             for waiting in waiting_requests(bag):
                 name = f"{hashlib.sha256(waiting.data).hexdigest()[:32]}.tsq"
                 _write(os.path.join(directory, name), waiting.data)
+                url = addresses.get(waiting.tsa)
+                if url:
+                    _write(os.path.join(directory, f"{name[:-4]}.url"), f"{url}\n".encode())
                 written.append((bag, name))
         if written:
             _write(os.path.join(directory, "send.sh"), _SEND.encode())
@@ -122,7 +130,10 @@ def _files(answers: Iterable[str]) -> list[str]:
         elif os.path.exists(path):
             files.append(path)
         else:
-            raise UsageError(_("{path}: {reason}").format(path=path, reason=_("it is not there")))
+            raise UsageError(
+                _("{path}: {reason}").format(path=path, reason=_("it is not there")),
+                hint=_("Name the directory with the answers (.tsr), or one of them."),
+            )
     return files
 
 
@@ -139,12 +150,15 @@ def _import(
     over = [one for one in _waiting(bags) if one.asked.imprint == token.imprint]
     asked = [one for one in over if one.asked.nonce == token.nonce]
     if not asked:
+        kept = _kept_in(answer, bags)
+        if kept:
+            return Imported(answer=path, bag=kept, gen_time=token.gen_time, already=True)
         problem = (
             _("it answers another request (its nonce is another one)")
             if over
             else _("none of the bags has a request that it answers")
         )
-        return Imported(answer=path, problem=problem)
+        return Imported(answer=path, problem=problem, stray=not over)
     try:
         store_answer(asked[0], answer, roots, now)
     except ArchiverError as error:
@@ -152,6 +166,18 @@ def _import(
     return Imported(
         answer=path, bag=asked[0].bag, signature=asked[0].signature, gen_time=token.gen_time
     )
+
+
+def _kept_in(answer: bytes, bags: Sequence[str]) -> str:
+    """The bag that holds this very answer already, or ""."""
+    for bag in bags:
+        for stamp in list_proofs(bag).stamps:
+            try:
+                if _regular_file(os.path.join(bag, stamp)) == answer:
+                    return bag
+            except OSError:
+                continue
+    return ""
 
 
 def _regular_file(path: str) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 from archiver.errors import FormatError, KeyringError, UsageError
@@ -22,6 +23,9 @@ from archiver.pki.trustlist import MAX_LIST_BYTES, TrustList, parse_trust_list
 __all__ = ["load_anchors", "refuse_from_bag", "remember_lists"]
 
 _MAX_CRL_BYTES = 64 << 20
+_MAX_NOTE_BYTES = 4096
+_DIGITS = re.compile(r"(?:[0-9a-fA-F]{2,4}[ :.-]){3,}[0-9a-fA-F]{2,4}|[0-9a-fA-F]{40,}")
+_GROUPS = re.compile(r" *(?:[0-9A-Fa-f]{4} ?){4}")
 
 
 def load_anchors(
@@ -45,16 +49,19 @@ def load_anchors(
         if fingerprint is not None:
             fingerprints.add(fingerprint)
             continue
-        if given.lower().startswith("sha256:"):
+        if given.lower().startswith("sha256:") or _DIGITS.fullmatch(given):
             raise UsageError(
                 _("{text!r} is not a SHA-256 fingerprint").format(text=given),
                 hint=_("It has 64 digits from 0 to 9 and a to f; groups may be set apart."),
             )
-        data = _read(given, MAX_LIST_BYTES)
+        path = os.path.join(given, "trust.json") if os.path.isdir(given) else given
+        data = _read(path, MAX_LIST_BYTES)
         if data.lstrip()[:1] == b"{":
-            lists.append(_trust_list(given, data))
+            lists.append(_trust_list(path, data))
+        elif (told := _fingerprint_in(data)) is not None:
+            fingerprints.add(told)
         else:
-            certificates += _certificates(given, data)
+            certificates += _certificates(path, data)
     return Anchors(
         certificates=unique(certificates),
         fingerprints=frozenset(fingerprints),
@@ -62,6 +69,15 @@ def load_anchors(
         tsa_roots=unique(one for path in tsa_roots for one in _roots(path)),
         crls=tuple(one for path in crls for one in _crls(path)),
     )
+
+
+def _fingerprint_in(data: bytes) -> str | None:
+    """The one fingerprint in a text such as FINGERPRINT.txt; None where it is none."""
+    if len(data) > _MAX_NOTE_BYTES or b"-----BEGIN" in data:
+        return None
+    lines = data.decode("utf-8", "replace").split("\n")
+    groups = [line for line in lines if _GROUPS.fullmatch(line)]
+    return parse_fingerprint("".join(groups))
 
 
 def _trust_list(path: str, data: bytes) -> TrustList:
@@ -75,6 +91,16 @@ def _trust_list(path: str, data: bytes) -> TrustList:
 
 
 def _certificates(path: str, data: bytes) -> tuple[Certificate, ...]:
+    if b"PRIVATE KEY-----" in data:
+        raise KeyringError(
+            _("{path} is a private key, not a certificate").format(path=path),
+            hint=_("Never hand it out. The certificate is a file beside it, often .pem."),
+        )
+    if b"-----BEGIN X509 CRL-----" in data:
+        raise KeyringError(
+            _("{path} is a revocation list, not a certificate").format(path=path),
+            hint=_("Name it with --crl."),
+        )
     try:
         return read_certificates(data)
     except FormatError as error:
@@ -102,7 +128,8 @@ def _crls(path: str) -> tuple[Crl, ...]:
         return read_crls(_read(path, _MAX_CRL_BYTES))
     except FormatError as error:
         raise KeyringError(
-            _("{path}: {reason}").format(path=path, reason=_(error.message))
+            _("{path}: {reason}").format(path=path, reason=_(error.message)),
+            hint=_("A revocation list is a file in PEM or DER, often called .crl."),
         ) from error
 
 
@@ -132,6 +159,12 @@ def refuse_from_bag(files: Iterable[str], bag: str) -> None:
             )
 
 
+class OldListError(KeyringError):
+    """A trust list that is not to be gone by: it proves nothing."""
+
+    exit_code = 4
+
+
 def remember_lists(lists: Iterable[TrustList], path: str) -> list[str]:
     """Refuse trust lists that are older than ones seen before; note those that are newer.
 
@@ -143,14 +176,17 @@ def remember_lists(lists: Iterable[TrustList], path: str) -> list[str]:
     for one in lists:
         version, digest = seen.get(one.authority.fingerprint, (0, ""))
         if one.version < version:
-            raise KeyringError(
+            raise OldListError(
                 _("the trust list of {name} is version {old}, but version {new} was seen").format(
                     name=one.organisation, old=one.version, new=version
                 ),
-                hint=_("Somebody may be hiding a revocation. Get the newest list."),
+                hint=_(
+                    "Somebody may be hiding a revocation: get the newest list. What was seen is"
+                    " noted in {path}."
+                ).format(path=path),
             )
         if one.version == version and one.digest != digest:
-            raise KeyringError(
+            raise OldListError(
                 _("there are two different trust lists of {name} of version {version}").format(
                     name=one.organisation, version=version
                 ),

@@ -141,6 +141,8 @@ class Seal:
     asked_time: bool
     signatures: tuple[Signature, ...] = ()
     counted: tuple[Signature, ...] = ()
+    revocation_known: bool = False
+    """Whether the checker brought anything that could tell of revocations."""
 
     @property
     def proven_time(self) -> bool:
@@ -194,6 +196,7 @@ class _Check:
             asked_time=asked_time,
             signatures=signatures,
             counted=counted,
+            revocation_known=bool(request.anchors.lists or request.anchors.crls),
         )
 
     def _read_declared(self, seals: list[str]) -> None:

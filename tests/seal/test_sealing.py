@@ -296,7 +296,7 @@ def test_out_and_back(
     assert check(offline, trusting).exit_code == 0
     before = tree(offline, signatures=True)
     (again,) = import_answers([str(stick)], [str(offline)], [tsa_root], NOW)
-    assert again.problem
+    assert again.already
     assert tree(offline, signatures=True) == before
 
 
@@ -327,6 +327,9 @@ def test_answers_that_are_refused(
     assert tree(offline, signatures=True) == before
     (done,) = import_answers([str(stick / "right.tsr")], [str(offline)], [tsa_root], NOW)
     assert done.problem == ""
+    os.mkfifo(stick / "pipe.tsr")
+    (pipe,) = import_answers([str(stick / "pipe.tsr")], [str(offline)], [], NOW)
+    assert "regular" in pipe.problem
     with pytest.raises(UsageError):
         import_answers([str(stick / "nothing")], [str(offline)], [], NOW)
 
