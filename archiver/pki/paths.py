@@ -111,20 +111,27 @@ class Crl:
     """A certificate revocation list. Nothing is believed of it until its issuer is known."""
 
     parsed: x509.CertificateRevocationList
+    issuer: x509.Name
+    next_update: datetime | None
 
     def issued_by(self, issuer: Certificate) -> bool:
         """Whether ``issuer`` signed it and may sign such lists."""
         usage = issuer.extension(x509.KeyUsage)
-        if self.parsed.issuer != issuer.subject or (usage is not None and not usage.crl_sign):
+        if self.issuer != issuer.subject or (usage is not None and not usage.crl_sign):
             return False
         try:
             return self.parsed.is_signature_valid(issuer.public_key())
         except Exception:  # noqa: BLE001  # as above
             return False
 
-    def was_good_until(self) -> datetime | None:
-        """When the next list was due."""
-        return self.parsed.next_update_utc
+    def revocation_of(self, certificate: Certificate) -> Revocation | None:
+        """What it says of a certificate; what can't be read is taken at its worst."""
+        serial = certificate.parsed.serial_number
+        try:
+            entry = self.parsed.get_revoked_certificate_by_serial_number(serial)
+            return _revocation(entry) if entry is not None else None
+        except Exception:  # noqa: BLE001  # as above
+            return Revocation(since=datetime.min.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +172,7 @@ def _crl(found: x509.CertificateRevocationList) -> Crl:
     critical = [one for one in found.extensions if one.critical]
     if critical:  # an indirect or partial list: what isn't on it says nothing
         raise ValueError(N_("it has extensions that aren't known here"))
-    return Crl(parsed=found)
+    return Crl(parsed=found, issuer=found.issuer, next_update=found.next_update_utc)
 
 
 def revocation_in(
@@ -179,13 +186,13 @@ def revocation_in(
     """
     issuers = unique((*path, *known)) if crls else ()
     found = [
-        _revocation(entry)
+        revocation
         for certificate in path
         for crl in crls
-        if crl.parsed.issuer == certificate.issuer
+        if crl.issuer == certificate.issuer
         for issuer in issuers
         if _issued(issuer, certificate) and crl.issued_by(issuer)
-        if (entry := _entry_of(certificate, crl)) is not None
+        if (revocation := crl.revocation_of(certificate)) is not None
     ]
     return min(found, key=lambda one: one.since) if found else None
 
@@ -199,8 +206,7 @@ def cannot_be_attributed(
     issuers = unique((*path, *known)) if crls else ()
     names = {one.issuer for one in path}
     return any(
-        crl.parsed.issuer in names and not any(crl.issued_by(one) for one in issuers)
-        for crl in crls
+        crl.issuer in names and not any(crl.issued_by(one) for one in issuers) for crl in crls
     )
 
 
@@ -214,19 +220,12 @@ def _issued(issuer: Certificate, certificate: Certificate) -> bool:
     return True
 
 
-def _entry_of(certificate: Certificate, crl: Crl) -> x509.RevokedCertificate | None:
-    return crl.parsed.get_revoked_certificate_by_serial_number(certificate.parsed.serial_number)
-
-
 def _revocation(entry: x509.RevokedCertificate) -> Revocation:
     since, reason = entry.revocation_date_utc, ""
-    try:
-        for extension in entry.extensions:
-            value = extension.value
-            if isinstance(value, x509.InvalidityDate):
-                since = min(since, value.invalidity_date_utc)
-            elif isinstance(value, x509.CRLReason):
-                reason = value.reason.value
-    except Exception:  # noqa: BLE001  # as above
-        since = datetime.min.replace(tzinfo=UTC)  # what can't be read is taken at its worst
+    for extension in entry.extensions:
+        value = extension.value
+        if isinstance(value, x509.InvalidityDate):
+            since = min(since, value.invalidity_date_utc)
+        elif isinstance(value, x509.CRLReason):
+            reason = value.reason.value
     return Revocation(since=since, reason=reason)

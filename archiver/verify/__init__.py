@@ -125,7 +125,7 @@ def verify_bag(
         _check_policy(options.policy, facts, seal, findings)  # step 9
     if options.second_opinion:
         _ask_reference(path, findings)  # step 10
-    asked = _asked(options, seal)
+    asked = _asked(options, seal, findings)
     listed = bool(facts.payload_algorithms)
     claims = tuple(_claim(step, asked, findings, listed=listed) for step in STEPS)
     return VerificationReport(
@@ -150,10 +150,10 @@ def load_anchors(
     return load(trust=trust, tsa_roots=tsa_roots, crls=crls)
 
 
-def _asked(options: VerifyOptions, seal: Seal | None) -> set[str]:
-    """The steps that are judged."""
+def _asked(options: VerifyOptions, seal: Seal | None, findings: Findings) -> set[str]:
+    """The steps that are judged. What a fast look finds by the way counts."""
     asked = {"structure", "complete"}
-    if not options.fast:
+    if not options.fast or findings.outcome("fixity") is not Outcome.HOLDS:
         asked.add("fixity")
     if seal is not None:
         asked |= {"seal-scope"} if seal.sealed else set()

@@ -386,8 +386,8 @@ class _Check:
                 seen.add(one.certificate.issuer)
             seen |= {issuer for stamp in one.stamps for issuer in stamp.issuers}
         for crl in self._request.anchors.crls:
-            issuer, until = crl.parsed.issuer.rfc4514_string(), crl.was_good_until()
-            if crl.parsed.issuer not in seen:
+            issuer, until = crl.issuer.rfc4514_string(), crl.next_update
+            if crl.issuer not in seen:
                 self._findings.add("W-TRU-008", issuer=issuer)
             elif until is not None and until < self._request.now:
                 self._findings.add("W-TRU-009", issuer=issuer, date=until.date())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable
 from datetime import datetime
@@ -13,10 +15,15 @@ from typing import Any
 
 import pytest
 
+from archiver.errors import ArchiverError, FormatError
 from archiver.pki.anchors import Anchors
 from archiver.pki.certificates import Certificate
+from archiver.policy import Policy, ProofPolicy
+from archiver.seal.finished import sign_finished
 from archiver.seal.proofs import sign_bag
+from archiver.seal.stamping import StampOptions, stamp_bag
 from archiver.verify import Verdict
+from tests.helpers import Bag, run
 from tests.sealing import (
     DAY,
     FILES,
@@ -538,6 +545,129 @@ def test_the_fast_look_proves_no_more_than_it_says(sealed: Path, anchors: Anchor
     assert outcome(report, "fixity") == "not-asked"
     shutil.rmtree(sealed / "signatures")
     assert check(sealed, anchors, fast=True).exit_code == 4
+
+
+def test_a_fast_look_notices_a_changed_tag_file(sealed: Path, anchors: Anchors) -> None:
+    """What is sealed rests on the tag files: a fast look reads those."""
+    info = (sealed / "bag-info.txt").read_text()
+    kept = [line for line in info.splitlines(keepends=True) if not line.startswith("Archiver-")]
+    (sealed / "bag-info.txt").write_text("".join(kept))
+    assert check(sealed, anchors, fast=True).exit_code == 1
+
+
+def test_a_copy_of_a_good_signature_changes_nothing(
+    tmp_path: Path, office: Office, tsa: Any, tsa_root: Certificate
+) -> None:
+    bag = seal(make_source(tmp_path / "s"), tmp_path / "bag", [])
+    sign_bag(str(bag), [office.ana], NOW)
+    stamp_bag(str(bag), StampOptions(urls=(tsa.url,)), NOW)
+    trusting = office.anchors(tsa_roots=(tsa_root,))
+    assert check(bag, trusting).exit_code == 0
+    shutil.copy(signature_of(bag, office.ana), bag / "signatures/zz.p7s")
+    shutil.copy(signature_of(bag, office.ana), bag / "signatures/00.p7s")
+    policy = Policy(name="one", proof=ProofPolicy(signatures=1, time_stamps=1))
+    assert check(bag, trusting, policy=policy).exit_code == 0
+
+
+def test_taking_a_further_signature_away_never_raises_the_verdict(
+    tmp_path: Path, office: Office, tsa: Any, tsa_root: Certificate
+) -> None:
+    bag = seal(make_source(tmp_path / "s"), tmp_path / "bag", [])
+    sign_bag(str(bag), [office.ana], NOW)
+    stamp_bag(str(bag), StampOptions(urls=(tsa.url,)), NOW)
+    sign_bag(str(bag), [office.ben], NOW)
+    trusting = office.anchors(tsa_roots=(tsa_root,))
+    policy = Policy(name="one", proof=ProofPolicy(signatures=1, time_stamps=1))
+    with_both = check(bag, trusting, policy=policy).exit_code
+    signature_of(bag, office.ben).unlink()
+    assert check(bag, trusting, policy=policy).exit_code == with_both == 0
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_flood_of_garbage_hides_nothing(
+    declared: bool, tmp_path: Path, office: Office, tsa: Any, tsa_root: Certificate
+) -> None:
+    bag = seal(make_source(tmp_path / "s"), tmp_path / "bag", [office.ana] if declared else [])
+    if not declared:
+        sign_bag(str(bag), [office.ana], NOW)
+    stamp_bag(str(bag), StampOptions(urls=(tsa.url,)), NOW)
+    signature = signature_of(bag, office.ana)
+    for number in range(1001):
+        (bag / "signatures" / f"!{number}.p7s").write_bytes(b"x")
+        (bag / "signatures" / f"{signature.stem}.!{number}.p7s").write_bytes(b"x")
+    for number in range(40):
+        signature.with_name(f"{signature.name}.!{number}.tsr").write_bytes(b"x")
+    report = check(bag, office.anchors(tsa_roots=(tsa_root,)))
+    assert report.exit_code == 0
+    assert report.findings.has("W-SIG-011")
+
+
+def test_certificates_and_lists_have_one_budget(sealed: Path, anchors: Anchors) -> None:
+    """Thirty lists of 15 MB would fill a gigabyte."""
+    for number in range(5):
+        path = sealed / f"signatures/certificates/{number:016}.crl"
+        with open(path, "wb") as file:
+            file.truncate(15 << 20)
+    begun = time.process_time()
+    report = check(sealed, anchors)
+    assert report.exit_code == 0
+    assert report.findings.has("W-SIG-010")
+    assert time.process_time() - begun < 5
+
+
+def test_a_file_that_only_md5_lists_before_1_0(tmp_path: Path, office: Office) -> None:
+    """Drafts let a file stand in one manifest: a collision would be no change."""
+    bag = Bag(version="0.97", algorithms=("md5",), tag_algorithms=()).write(tmp_path / "bag")
+    strong = hashlib.sha256((bag / "data/a.txt").read_bytes()).hexdigest()
+    (bag / "manifest-sha256.txt").write_text(f"{strong}  data/a.txt\n")
+    assert check(bag).exit_code == 0
+    with pytest.raises(FormatError, match="weak"):
+        sign_finished(str(bag), [office.ana], NOW)
+    lines = [
+        f"{hashlib.sha512(path.read_bytes()).hexdigest()}  {path.name}\n"
+        for path in sorted(bag.glob("*.txt"))
+    ]
+    (bag / "tagmanifest-sha512.txt").write_text("".join(lines))
+    sign_bag(str(bag), [office.ana], NOW)
+    report = check(bag, office.anchors())
+    assert report.exit_code == 4
+    assert "E-SCO-005" in found(report)
+
+
+@pytest.mark.parametrize("odd", ["a\nb", "x\n" + "0" * 128 + "  evil.txt", "c\rd", "\udcff"])
+def test_no_line_can_be_smuggled_under_a_signature(
+    odd: str, tmp_path: Path, office: Office
+) -> None:
+    bag = Bag(version="0.97", algorithms=("sha256",), tag_algorithms=()).write(tmp_path / "bag")
+    try:
+        (bag / odd).write_bytes(b"")
+    except OSError:
+        pytest.skip("the name is too long here")
+    with pytest.raises(FormatError):
+        sign_finished(str(bag), [office.ana], NOW)
+    assert not (bag / "tagmanifest-sha512.txt").exists()
+
+
+def test_a_link_in_the_place_of_a_stamp_is_no_stamp(sealed: Path, tmp_path: Path, tsa: Any) -> None:
+    (stamp,) = stamps_of(sealed)
+    stamp.unlink()
+    stamp.symlink_to(tmp_path / "elsewhere")
+    options = StampOptions(urls=(tsa.url,))
+    with pytest.raises(ArchiverError):
+        stamp_bag(str(sealed), options, NOW)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_names_in_certificates_do_not_steer_the_terminal(
+    tmp_path: Path, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signer = issue(SIGNER, new_ec(), office.ca, subject="ana\x1b[31m\n  Proved: all is well")
+    bag = seal(make_source(tmp_path / "s"), tmp_path / "bag", [signer])
+    (tmp_path / "ca.pem").write_bytes(office.ca.certificate.pem)
+    done = run(capsys, "bag", "verify", bag, "--trust", tmp_path / "ca.pem")
+    assert done.code == 0
+    assert "\x1b" not in done.out
+    assert "\n  Proved: all is well" not in done.out
 
 
 def test_files_of_the_example_are_what_was_sealed(sealed: Path) -> None:
