@@ -69,6 +69,24 @@ def test_readme_transcript_is_what_the_commands_print(tmp_path: Path) -> None:
     assert made_copy
 
 
+def test_readme_seals_as_it_says(tmp_path: Path) -> None:
+    """The blocks in bash and Python, one after the other in one directory."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse battery\n")
+    secret.chmod(0o600)
+    text = (ROOT / "README.md").read_text("utf-8")
+    environment = {**program_environment(), "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
+    (shell,) = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    (python,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for command in (["bash", "-ec", shell], [sys.executable, "-c", python]):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == "valid\n"
+
+
 def damage_a_copy(place: Path) -> None:
     """Flip the bit that the demo flips."""
     shutil.copytree(place / "case-001", place / "copy")
@@ -91,6 +109,8 @@ def test_demo_runs_and_names_the_damaged_file() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "E-BAG-200 data/media/derribo-caseta.mp4" in done.stdout
+    assert "$ bagit.py --validate forged\nvalid" in done.stdout
+    assert "E-SIG-003 signatures/" in done.stdout
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
