@@ -391,6 +391,7 @@ def _add_revoke(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
         from archiver.cli.bag_verify import moment
+        from archiver.cli.keys import confirm
         from archiver.pki.trustfiles import locked, revoke_signer
 
         now, place = _now(), _directory(directory)
@@ -399,9 +400,7 @@ def _add_revoke(app: typer.Typer) -> None:
             since = now
         if not yes and sys.stdin.isatty():
             text = _("Revoke {name} for all after {time}? It can't be taken back.")
-            typer.confirm(
-                printable(text.format(name=name, time=since.isoformat(" ", "seconds"))), abort=True
-            )
+            confirm(text.format(name=name, time=since.isoformat(" ", "seconds")))
         authority = _authority(place, ca_dir, passphrase_file)
         with locked(place):
             trust = revoke_signer(place, name, since, reason, authority, now)

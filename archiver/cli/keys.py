@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from archiver.cli.output import Output
+from archiver.cli.output import Output, printable
 from archiver.errors import KeyringError, UsageError
 from archiver.i18n import _
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ask_for",
+    "confirm",
     "load_signers",
     "new_passphrase",
     "patiently",
@@ -65,6 +66,16 @@ def prompt(text: str) -> bytes:
         raise KeyringError(
             _("the passphrase could not be read"), hint=_("Type it again, in UTF-8.")
         ) from error
+
+
+def confirm(question: str) -> None:
+    """Ask whether one is sure; whoever isn't interrupts the command."""
+    try:
+        answer = input(f"{printable(question)} [{_('y/N')}] ").strip().lower()
+    except EOFError as error:
+        raise KeyboardInterrupt from error
+    if answer not in ("y", "yes", "s", "si", "sí"):
+        raise KeyboardInterrupt
 
 
 def patiently(work: Callable[[], _Opened], passphrase_file: str) -> _Opened:

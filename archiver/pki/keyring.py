@@ -340,12 +340,11 @@ def _open(path: str, ask: Ask) -> SigningKey:
 
 
 def _certificates_beside(path: str, data: bytes) -> tuple[Certificate, ...]:
-    if b"BEGIN CERTIFICATE" in data:
-        return read_certificates(data)
     stem = os.path.splitext(path)[0]
-    for ending in _CERTIFICATE_ENDINGS:
-        if os.path.exists(stem + ending):
-            return certificates_in(stem + ending)
+    beside = (stem + ending for ending in _CERTIFICATE_ENDINGS)
+    for place in (path,) if b"BEGIN CERTIFICATE" in data else beside:
+        if os.path.exists(place):
+            return certificates_in(place)
     raise KeyringError(
         _("there is no certificate beside {path}").format(path=path),
         hint=_("Put the signer's certificate beside the key, under the same name and .pem."),

@@ -142,7 +142,9 @@ def test_nothing_about_people_or_machines(source: Path, bag: Path) -> None:
     secrets = [str(source.parent), socket.gethostname(), getuser(), "secret-address"]
     secrets += [os.path.expanduser("~"), '"uid"', '"gid"']
     told = "\n".join(
-        os.fsdecode(path) + content.decode("latin-1") for path, content in tree_bytes(bag).items()
+        os.fsdecode(path) + content.decode("latin-1")
+        for path, content in tree_bytes(bag).items()
+        if path != b"VERIFY.txt"  # the same in every bag
     )
     assert [secret for secret in secrets if secret in told] == []
 

@@ -349,6 +349,162 @@ def test_a_key_that_others_can_read(place: Path, capsys: pytest.CaptureFixture[s
     assert not (place / "bag").exists()
 
 
+# -- somebody at the terminal
+
+
+@pytest.fixture
+def typing(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is typed at the prompts for passphrases, in order; an exception is raised."""
+    answers: list[Any] = []
+
+    def getpass(_prompt: str) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    monkeypatch.setattr("getpass.getpass", getpass)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    return answers
+
+
+ASK = ("--key", "ana", "--key-dir", "keys")
+
+
+def test_a_passphrase_may_be_typed_again(
+    place: Path, typing: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    typing += ["wrong", "wrong again", SECRET.strip()]
+    done = run(capsys, "bag", "create", "source", "-o", "bag", *ASK)
+    assert done.code == 0
+    assert done.err.count("passphrase is wrong") == 2
+    typing += ["wrong", "wrong", "wrong", "never asked for"]
+    done = run(capsys, "bag", "create", "source", "-o", "more", *ASK)
+    assert (done.code, typing) == (5, ["never asked for"])
+    assert not (place / "more").exists()
+
+
+@pytest.mark.parametrize("error", [EOFError(), UnicodeDecodeError("utf-8", b"x", 0, 1, "x")])
+def test_a_passphrase_that_cannot_be_read(
+    error: Exception, place: Path, typing: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    typing.append(error)
+    done = run(capsys, "bag", "create", "source", "-o", "bag", *ASK)
+    assert (done.code, "could not be read" in done.err) == (5, True)
+
+
+def test_a_new_passphrase_is_typed_twice_and_long_enough(
+    place: Path, typing: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    typing += [SECRET.strip(), "short", "long enough now", "another one here"]
+    typing += ["long enough now", "long enough now"]
+    new = ("key", "new", "dora", "--dir", "keys", "--ca-dir", "stick")
+    done = run(capsys, *new)
+    assert (done.code, typing) == (0, [])
+    assert "shorter than 12" in done.err
+    assert "The two differ" in done.err
+
+
+def test_revoking_asks_whether_one_is_sure(
+    place: Path,
+    typing: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    revoke = ("key", "revoke", "ana", "--dir", "keys", "--ca-dir", "stick", *SEAL[4:])
+    before = (place / "keys/trust.json").read_bytes()
+    monkeypatch.setattr("builtins.input", lambda _prompt="": "n")
+    assert run(capsys, *revoke).code == 130
+    assert (place / "keys/trust.json").read_bytes() == before
+    assert run(capsys, *revoke, "--yes", "--json").json["version"] == 4
+
+
+def test_short_passphrases_and_open_keys_are_warned_of(
+    place: Path, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "short").write_text("short\n")
+    (place / "short").chmod(0o600)
+    new = ("key", "new", "dora", "--dir", "keys", "--ca-dir", "stick")
+    files = ("--ca-passphrase-file", "secret", "--passphrase-file", "short")
+    done = run(capsys, *new, *files)
+    assert (done.code, "can be guessed" in done.err) == (0, True)
+    key, _certificate = write_key(office.ben, place / "open", "ben")
+    done = run(capsys, "bag", "create", "source", "-o", "bag", "--key", key)
+    assert (done.code, "has no passphrase" in done.err) == (0, True)
+
+
+def test_several_keys_with_several_passphrases(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "other").write_text("another passphrase\n")
+    (place / "other").chmod(0o600)
+    new = ("key", "new", "dora", "--dir", "keys", "--ca-dir", "stick")
+    assert (
+        run(capsys, *new, "--ca-passphrase-file", "secret", "--passphrase-file", "other").code == 0
+    )
+    both = (*ASK, "--key", "dora", "--passphrase-file", "secret", "--passphrase-file", "other")
+    made = run(capsys, "bag", "create", "source", "-o", "bag", *both, "--json").json
+    assert len(made["signers"]) == 2  # type: ignore[arg-type]
+    three = run(capsys, "bag", "create", "source", "-o", "x", *both, "--passphrase-file", "other")
+    assert three.code == 2
+
+
+@pytest.mark.parametrize("name", ["../../x", "ana", "ca"])
+def test_names_on_the_trust_list(
+    name: str, place: Path, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _key, certificate = write_key(office.ben, place / "card", "ben")
+    trust = ("key", "trust", certificate, "--dir", "keys", "--ca-dir", "stick", *SEAL[4:])
+    assert run(capsys, *trust, "--name", name).code == (5 if name == "ana" else 2)
+    _key, ca = write_key(office.ca, place / "card", "office")
+    refused = run(capsys, "key", "trust", ca, "--name", "x", *trust[3:])
+    assert (refused.code, "is for issuing" in refused.err) == (5, True)
+    pinned = run(capsys, "key", "trust", ca, "--as-tsa-root", "--json", *trust[3:])
+    assert pinned.json["version"] == 4
+
+
+def test_the_ca_does_not_seal(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--key", "stick/ca.key", "--passphrase-file", "secret")
+    done = run(capsys, "bag", "create", "source", "-o", "bag", *given)
+    assert (done.code, "is for issuing" in done.err) == (5, True)
+
+
+def test_a_key_directory_that_everybody_can_write_to(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "keys").chmod(0o777)
+    done = create(capsys)
+    assert (done.code, "chmod 700 keys" in done.err) == (5, True)
+
+
+def test_interrupted_while_waiting_for_a_tsa(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("archiver.seal.stamping.stamp_bag", interrupted)
+    done = create(capsys, "--tsa", "http://127.0.0.1:9/")
+    assert done.code == 130
+    assert "bag is sealed; its time stamp waits" in done.err
+    assert run(capsys, "bag", "verify", "bag", "--trust", "keys/ca.pem").code == 0
+
+
+def test_further_signatures_are_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    create(capsys)
+    run(capsys, "bag", "sign", "bag", "--key", "signer", *SEAL[2:])
+    done = run(capsys, "bag", "verify", "bag", "--trust", "keys/ca.pem")
+    assert re.search(r"also signed by signer \([0-9a-f]{16}\): trusted, not dated", done.out)
+    assert "had not been revoked" in done.out
+    with_list = run(capsys, "bag", "verify", "bag", "--trust", "keys")
+    assert (with_list.code, "had not been revoked" in with_list.out) == (0, False)
+    assert "Seal: 2 signatures, 0 time stamps, 0 requests" in run(capsys, "bag", "show", "bag").out
+    fast = run(capsys, "bag", "verify", "bag", "--fast", "--trust", "keys")
+    assert (fast.code, "Proved" in fast.out) == (0, False)
+    first = run(capsys, "bag", "verify", "bag", "--trust", "keys", "--at", "9999-01-01")
+    assert first.code == 2
+
+
 # -- without a network
 
 
