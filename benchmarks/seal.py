@@ -79,6 +79,7 @@ def measure(place: Path) -> list[Cost]:
     from archiver.pki.anchors import Anchors, judge_signer
     from archiver.pki.cms import parse_signed_data
     from archiver.pki.keyring import NewSigner, create_authority, create_signer, open_signer
+    from archiver.seal.proofs import sign_bag
     from archiver.signing import check_manifest_signature, sign_manifest
 
     now = datetime.now(UTC).replace(microsecond=0)
@@ -94,9 +95,18 @@ def measure(place: Path) -> list[Cost]:
         check_manifest_signature(signed, _CONTENT)
         judge_signer(signed.certificate, signed.certificates, anchors, None, now)
 
+    bags = iter(range(10_000))
+
+    def seal() -> None:
+        bag = place / "bags" / str(next(bags))
+        bag.mkdir(parents=True)
+        (bag / "tagmanifest-sha512.txt").write_bytes(_CONTENT)
+        sign_bag(str(bag), [signer], now)
+
     costs = [
-        Cost("seal: one signature, checked before it is given out",
-             _median(lambda: sign_manifest(_CONTENT, signer, now)), 10),
+        Cost("seal a bag: signature and certificates, synced to disk", _median(seal), 10),
+        Cost("of this: one signature, checked before it is given out",
+             _median(lambda: sign_manifest(_CONTENT, signer, now))),
         Cost("check a seal: signature and path", _median(check), 10),
         Cost("imports, once per process", _imports(), 150),
         Cost("open a key (600,000 rounds of PBKDF2), once per process",

@@ -320,7 +320,9 @@ def make_signed_data(
             {"type": "signing_certificate_v2", "values": [_signing_certificate(certificate)]},
         ]
     )
-    signature, _digest = sign_bytes(key, attributes.dump())
+    data = attributes.dump()
+    attributes = cms.CMSAttributes.load(data)  # what was made once isn't made again below
+    signature, _digest = sign_bytes(key, data)
     kind = "rsassa_pkcs1v15" if isinstance(key, rsa.RSAPrivateKey) else f"{digest}_ecdsa"
     asn1 = asn1_x509.Certificate.load(certificate.der)
     algorithm = algos.DigestAlgorithm({"algorithm": digest})
