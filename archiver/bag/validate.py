@@ -49,6 +49,8 @@ class BagFacts:
     payload_algorithms: tuple[str, ...]
     tag_algorithms: tuple[str, ...]
     proofs: ProofFiles
+    tag_files: frozenset[str] = frozenset()
+    """Tag files that a tag manifest lists and that are there."""
     weakly_listed: int = 0
     """Payload files that no manifest with a strong digest lists."""
     signed_digest: str = ""
@@ -180,6 +182,7 @@ class _Check:
             payload_algorithms=tuple(m.algorithm_name for m in self._names(tag=False)),
             tag_algorithms=tuple(m.algorithm_name for m in self._names(tag=True)),
             proofs=sort_proofs(tuple(self._proofs)),
+            tag_files=frozenset(p for p, row in self._tags.rows.items() if self._tags.seen[row]),
             weakly_listed=self._weakly_listed(),
             signed_digest=self._signed.hexdigest() if SIGNED_FILE in self._base else "",
             unsigned_tag_files=tuple(sorted(self._unsigned)),

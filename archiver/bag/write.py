@@ -15,7 +15,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -69,6 +69,8 @@ class BagRequest:
     now: datetime
     sidecar: SidecarPolicy = field(default_factory=SidecarPolicy)
     read_only: bool = True
+    tag_files: Mapping[str, bytes] = field(default_factory=dict)
+    """Further tag files, by their paths in the bag."""
     checkpoint_seconds: float = 20.0
     workers: int | None = None
 
@@ -473,6 +475,10 @@ class _Writer:
             self._write("bagit.txt", ["BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"]),
             self._write("bag-info.txt", self._info_lines()),
             self._write("VERIFY.txt", [verify_text()]),
+            *(
+                self._write(path, [data.decode("utf-8")])
+                for path, data in self._request.tag_files.items()
+            ),
             self._write(
                 SIDECAR_PATH, sidecar_lines(self._plan, self._holes, self._request.sidecar)
             ),

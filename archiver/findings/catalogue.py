@@ -629,6 +629,19 @@ _BAG = (
         "RFC 3161",
         N_("this time stamp was not judged, since no TSA's root was named that you trust"),
     ),
+    # -- 8 custody
+    _entry(
+        "E-CUS-001",
+        "custody",
+        "docs/custody.md",
+        N_("the chain of custody is broken at line {line}: {reason}"),
+    ),
+    _entry(
+        "U-CUS-002",
+        "custody",
+        "docs/custody.md",
+        N_("the chain of custody can't be read: {reason}"),
+    ),
     # -- 9 policy
     _entry(
         "E-POL-001",

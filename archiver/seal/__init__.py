@@ -8,7 +8,7 @@ from its place.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from archiver.bag.progress import Progress
 from archiver.bag.tree import DirectoryTree
 from archiver.bag.validate import check_bag
 from archiver.bag.write import BagRequest, WrittenBag, write_bag
+from archiver.custody import CUSTODY_PATH, Event, chain_lines
 from archiver.digest import ALGORITHMS, Algorithm
 from archiver.errors import SourceError, StorageError, UsageError
 from archiver.filesystem import sync_tree
@@ -173,8 +174,10 @@ def create_bag(
     stamps are then waited for with :func:`~archiver.seal.stamping.stamp_bag`.
     """
     policy, sealing = options.policy, options.sealing
+    algorithms = choose_algorithms(options.algorithms or policy.bag.algorithms)
     request = BagRequest(
-        algorithms=choose_algorithms(options.algorithms or policy.bag.algorithms),
+        algorithms=algorithms,
+        tag_files={CUSTODY_PATH: b"".join(chain_lines(_events(plan, algorithms, options.now)))},
         info=options.info.with_elements(sealing.declaration() if sealing else ()),
         identifier=options.identifier,
         now=options.now,
@@ -197,6 +200,14 @@ def create_bag(
             add_requests(staged, sealing.stamps, unaddressed=sealing.require_stamp)
 
     return write_bag(plan, destination, request, progress=progress, seal=finish)
+
+
+def _events(plan: Plan, algorithms: Sequence[Algorithm], now: datetime) -> Iterator[Event]:
+    """What the bag's own chain of custody begins with. No names, no places."""
+    size = {"payload_bytes": plan.size_bytes, "payload_files": plan.files}
+    yield Event(type="ingestion", at=now, detail=size)
+    names = [algorithm.name for algorithm in algorithms]
+    yield Event(type="message digest calculation", at=now, detail={"algorithms": names})
 
 
 def _read_back(staged: str, progress: Progress | None, workers: int | None) -> None:

@@ -29,6 +29,7 @@ from archiver.findings import Claim, Findings, Outcome, VerificationError
 from archiver.findings.catalogue import STEPS
 from archiver.i18n import _
 from archiver.policy import Policy, ProofPolicy
+from archiver.verify.custody import check_custody
 
 if TYPE_CHECKING:  # cryptography costs start-up time: only where there is something to check
     from archiver.pki.anchors import Anchors
@@ -119,6 +120,7 @@ def verify_bag(
         # Steps 1 to 3: structure, complete, fixity.
         facts = check_bag(tree, findings, fast=options.fast, progress=progress)
         seal = _check_seal(tree, facts, options, findings)  # steps 4 to 7
+        custody = check_custody(tree, facts, findings)  # step 8
     finally:
         tree.close()
     if options.policy is not None:
@@ -126,6 +128,8 @@ def verify_bag(
     if options.second_opinion:
         _ask_reference(path, findings)  # step 10
     asked = _asked(options, seal, findings)
+    if custody:
+        asked.add("custody")
     listed = bool(facts.payload_algorithms)
     claims = tuple(_claim(step, asked, findings, listed=listed) for step in STEPS)
     return VerificationReport(

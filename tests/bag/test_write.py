@@ -83,6 +83,7 @@ def test_files_of_a_bag(source: Path, bag: Path) -> None:
         "data/sub/c",
         "manifest-sha256.txt",
         "manifest-sha512.txt",
+        "metadata/custody.jsonl",
         "metadata/filesystem.jsonl",
         "tagmanifest-sha256.txt",
         "tagmanifest-sha512.txt",
