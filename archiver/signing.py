@@ -31,9 +31,9 @@ def check_manifest_signature(signed: SignedData, content: bytes) -> None:
     Raises CmsError, and MismatchError where it was made over other bytes.
     """
     if signed.content is not None:
-        raise CmsError(N_("it has what it signs embedded, not this bag"))
+        raise CmsError(N_("it carries embedded content instead of signing this bag"))
     if signed.content_type != "data":
-        raise CmsError(N_("it signs something else than data"))
+        raise CmsError(N_("it is a signature over something else than a file"))
     if not signed.names_certificate:
         raise CmsError(N_("it doesn't name its certificate (no signing-certificate-v2)"))
     check_signature(signed, content)

@@ -299,7 +299,9 @@ class _Setup:
         if not begun:
             person = person or talk.ask(_("Whose name stands in the certificate"), name)
         authority = self._authority()
-        talk.say(_("Its passphrase is asked for whenever you seal. It should be another one."))
+        talk.say(
+            _("Its passphrase is asked for whenever you seal. It should differ from the CA's.")
+        )
 
         def secret() -> bytes:
             if begun:

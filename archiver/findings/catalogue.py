@@ -579,13 +579,13 @@ _BAG = (
         "W-TRU-008",
         "trust",
         "RFC 5280 §5",
-        N_("the revocation list of {issuer} says nothing of anybody here"),
+        N_("the revocation list of {issuer} concerns none of the certificates here"),
     ),
     _entry(
         "W-TRU-009",
         "trust",
         "RFC 5280 §5.1.2.5",
-        N_("the revocation list of {issuer} was good until {date}: there is a newer one"),
+        N_("the revocation list of {issuer} was good until {date}: there should be a newer one"),
     ),
     _entry(
         "E-TIM-001",

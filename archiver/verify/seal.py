@@ -406,7 +406,7 @@ class _Check:
             if good:
                 counted.append(min(good, key=_worth))
             elif own:
-                problem = own[0].problem or N_("it is another signer's")
+                problem = own[0].problem or N_("the signature is another signer's")
                 code = "U-SIG-012" if own[0].unreadable else "E-SIG-003"
                 self._findings.add(code, own[0].file, reason=problem)
             else:
