@@ -45,6 +45,8 @@ EVENT_TYPES = frozenset(
     {
         "capture",
         "ingestion",
+        "ingestion start",
+        "ingestion end",
         "message digest calculation",
         "fixity check",
         "replication",

@@ -12,6 +12,8 @@
     ├── SourceError          what was to be archived can't be read,
     │                        or changed while being read                     5
     ├── DestinationError     a bag can't be put where it was wanted          5
+    ├── VaultError           a vault that can't be used: NotFoundError (2),
+    │                        AlreadyExistsError, LockedError, LogError (1)   5
     ├── StorageError         a place to keep bytes failed (full, I/O)        5
     └── RemoteError          a TSA is unreachable, or its answer is wrong    5
 
@@ -26,16 +28,21 @@ import errno
 from archiver.i18n import _
 
 __all__ = [
+    "AlreadyExistsError",
     "ArchiverError",
     "DestinationError",
     "FormatError",
     "KeyringError",
+    "LockedError",
+    "LogError",
+    "NotFoundError",
     "PolicyError",
     "RemoteError",
     "SourceError",
     "StorageError",
     "UnreadableError",
     "UsageError",
+    "VaultError",
     "storage_error",
 ]
 
@@ -85,6 +92,30 @@ class SourceError(ArchiverError):
 
 class DestinationError(ArchiverError):
     """A bag can't be put where it was wanted."""
+
+
+class VaultError(ArchiverError):
+    """A vault that can't be used, or can't be used so."""
+
+
+class NotFoundError(VaultError):
+    """A vault, case or item that isn't there."""
+
+    exit_code = 2
+
+
+class AlreadyExistsError(VaultError):
+    """What was to be made is there already."""
+
+
+class LockedError(VaultError):
+    """Another process is writing."""
+
+
+class LogError(VaultError):
+    """A custody log whose chain is broken: it is not intact."""
+
+    exit_code = 1
 
 
 class StorageError(ArchiverError):

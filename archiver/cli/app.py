@@ -15,6 +15,7 @@ from archiver.cli.bag import bag_app
 from archiver.cli.key import key_app
 from archiver.cli.setup import add_setup
 from archiver.cli.timestamp import timestamp_app
+from archiver.cli.vault import add_vault_commands
 from archiver.i18n import _
 
 __all__ = ["build_app"]
@@ -65,6 +66,7 @@ def build_app() -> typer.Typer:
         pass  # main() has taken these already; they stand here for --help
 
     add_setup(app)
+    add_vault_commands(app)
     app.add_typer(bag_app(SETTINGS), name="bag")
     app.add_typer(key_app(SETTINGS), name="key")
     app.add_typer(timestamp_app(SETTINGS), name="timestamp")

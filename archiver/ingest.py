@@ -1,0 +1,194 @@
+"""Sources become sealed bags in a vault, each under a number that is never given twice.
+
+Job: the workflow: number, bag, events, in an order in which a kill loses nothing.
+Limits: one call makes one item; what is asked of bags is the policy's business.
+
+1. The number is allotted in the case's log, and synced. 2. The bag is made, sealed, read
+back, and appears in one rename. 3. The log says that it is there, with its digests. A kill
+between them leaves a number that is *begun*: the next ingest of the same source takes it
+up again, or, where the bag is there and proves intact, writes down that it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from archiver.bag.model import BagInfo
+from archiver.bag.plan import Plan
+from archiver.bag.progress import Progress
+from archiver.custody import CUSTODY_PATH, Event, line_digest
+from archiver.errors import AlreadyExistsError, SourceError, VaultError, storage_error
+from archiver.i18n import _
+from archiver.seal import CreateOptions, create_bag
+from archiver.vault import Vault
+from archiver.vault.register import BEGUN, SEALED, Item, Register, read_register
+from archiver.verify import Verdict, verify_bag
+
+__all__ = ["IngestOptions", "Ingested", "ingest", "source_key"]
+
+SIGNED_FILE = "tagmanifest-sha512.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    """``create`` says how the bag is made; ``again`` makes another item of a source that is
+    in the case already; ``wait_seconds`` is how long to wait for another writer.
+    """
+
+    create: CreateOptions
+    again: bool = False
+    wait_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """An item that is sealed and in the log. ``recovered``: its bag was there already, left
+    by a run that was killed.
+    """
+
+    item: str
+    path: str
+    payload_files: int
+    payload_bytes: int
+    recovered: bool = False
+
+
+def source_key(vault: Vault, sources: Sequence[str], plan: Plan) -> str:
+    """What makes a repeat after a crash harmless: where the sources lie, and what the plan
+    saw of them (names, sizes, times). A digest: it tells nothing to who doesn't know them.
+    """
+    state = hashlib.sha256(vault.identifier.encode())
+    for source in sources:
+        state.update(os.fsencode(os.path.abspath(source)) + b"\0")
+    for directory in plan.directories:
+        state.update(os.fsencode(directory.target) + b"\0")
+        for index, name in enumerate(directory.target_names()):
+            size, mtime_ns = directory.planned(index)[:2]
+            state.update(os.fsencode(f"{name}\0{size}\0{mtime_ns}\0"))
+    return state.hexdigest()
+
+
+def ingest(
+    vault: Vault,
+    case: str,
+    sources: Sequence[str],
+    plan: Plan,
+    options: IngestOptions,
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Ingested:
+    """Make a sealed bag of ``plan`` in ``vault``, as the next item of ``case``.
+
+    Raises ArchiverError; then the case's log is as it was, or says what was begun.
+    """
+    with vault.writing(f"ingest {case}", options.wait_seconds):
+        register = read_register(case, vault.log_path(case))
+        key = source_key(vault, sources, plan)
+        known = register.with_key(key)
+        sealed = [one for one in known if one.state == SEALED]
+        if sealed and not options.again:
+            raise AlreadyExistsError(
+                _("this source is in the case already, as {item}").format(item=sealed[0].item),
+                hint=_("Nothing was done. To make another item of it: --again."),
+            )
+        begun = [one for one in known if one.state == BEGUN]
+        item = begun[0] if begun else _allot(register, key, options.create.now)
+        path = vault.bag_path(case, item.item)
+        recovered = os.path.lexists(path)
+        if recovered:
+            say(_("{item} was made by a run that was ended; it is checked").format(item=item.item))
+            _check_left(path)
+        else:
+            with _refusing(register, item, options.create.now):
+                _make(path, plan, item, options.create, progress, say)
+        detail = _facts(path, item, plan)
+        event = Event(type="ingestion end", at=options.create.now, detail=detail)
+        register.append([event])
+    return Ingested(
+        item=item.item,
+        path=path,
+        payload_files=plan.files,
+        payload_bytes=plan.size_bytes,
+        recovered=recovered,
+    )
+
+
+def _allot(register: Register, key: str, now: datetime) -> Item:
+    """The next number, in the log before anything else is done."""
+    number = register.next_number()
+    name = f"{register.case}-E-{number:04}"
+    detail = {"item": name, "key": key, "number": number}
+    register.append([Event(type="ingestion start", at=now, detail=detail)])
+    return register.items[name]
+
+
+@contextmanager
+def _refusing(register: Register, item: Item, now: datetime) -> Iterator[None]:
+    """A source that can't be archived keeps its number, with the reason; no name of it is
+    written down. Whatever else goes wrong leaves the item begun, to be taken up again.
+    """
+    try:
+        yield
+    except SourceError:
+        detail = {"item": item.item, "number": item.number, "reason": "source"}
+        register.append([Event(type="ingestion end", at=now, outcome="failure", detail=detail)])
+        raise
+
+
+def _make(
+    path: str,
+    plan: Plan,
+    item: Item,
+    options: CreateOptions,
+    progress: Progress | None,
+    say: Callable[[str], None],
+) -> None:
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    named = BagInfo((("External-Identifier", item.item), *options.info))
+    create_bag(
+        plan, path, replace(options, info=named, verify_after=True), progress=progress, say=say
+    )
+
+
+def _check_left(path: str) -> None:
+    """What a killed run left under its name is whole, or it would not be there: but it is
+    read once more before the log says so.
+    """
+    report = verify_bag(path)
+    if report.verdict not in (Verdict.VALID, Verdict.UNPROVEN):
+        raise VaultError(
+            _("{path} is there, and it is not intact").format(path=path),
+            hint=_("See 'archiver bag verify'. Move it away before ingesting again."),
+        )
+
+
+def _facts(path: str, item: Item, plan: Plan) -> dict[str, Any]:
+    """What the log keeps of a bag: enough to notice another one in its place."""
+    try:
+        with open(os.path.join(path, SIGNED_FILE), "rb") as file:
+            signed = hashlib.file_digest(file, "sha512").hexdigest()
+        with open(os.path.join(path, CUSTODY_PATH), "rb") as file:
+            head = line_digest(file.read().splitlines(keepends=True)[-1])
+        proofs = os.path.join(path, "signatures")
+        names = os.listdir(proofs) if os.path.isdir(proofs) else []
+    except (OSError, IndexError) as error:
+        raise VaultError(_("{path} can't be read back").format(path=path)) from error
+    return {
+        "custody_head": head,
+        "item": item.item,
+        "number": item.number,
+        "payload_bytes": plan.size_bytes,
+        "payload_files": plan.files,
+        "signatures": sum(name.endswith(".p7s") for name in names),
+        "tag_manifest_sha512": signed,
+    }

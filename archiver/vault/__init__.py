@@ -1,0 +1,181 @@
+"""A vault: a directory in which sealed bags are kept, readable without us (docs/vault.md).
+
+Job: make and open one, its lock, its paths. Limits: what happens to its items is told in
+:mod:`archiver.vault.register`; workflows stand above.
+
+::
+
+    VAULT/
+      vault.toml             identifier, layout, policy
+      bags/<case>/<item>/    sealed bags: the truth
+      custody/<case>.jsonl   what happened: hash-chained, allots the numbers
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from archiver.errors import (
+    AlreadyExistsError,
+    LockedError,
+    NotFoundError,
+    UsageError,
+    VaultError,
+    storage_error,
+)
+from archiver.filesystem import write_new_file
+from archiver.i18n import _
+
+__all__ = ["CASE", "Vault", "check_case", "create_vault", "open_vault"]
+
+CONFIG_FILE = "vault.toml"
+LAYOUT = 1
+BAGS, CUSTODY = "bags", "custody"
+CASE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_LOCK_FILE = ".lock"
+_POLL_SECONDS = 0.1
+_MAX_CONFIG_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """An open vault. ``path`` is absolute."""
+
+    path: str
+    identifier: str
+    policy: str
+
+    def bag_path(self, case: str, item: str) -> str:
+        """Where an item's bag lies."""
+        return os.path.join(self.path, BAGS, case, item)
+
+    def log_path(self, case: str) -> str:
+        """Where a case's log lies."""
+        return os.path.join(self.path, CUSTODY, f"{case}.jsonl")
+
+    def cases(self) -> list[str]:
+        """The cases that have a log."""
+        try:
+            names = os.listdir(os.path.join(self.path, CUSTODY))
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+        found = (name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
+        return sorted(name for name in found if CASE.fullmatch(name))
+
+    @contextmanager
+    def writing(self, what: str, wait_seconds: float) -> Iterator[None]:
+        """Be the one writer. Raises LockedError, which says who is, after ``wait_seconds``.
+
+        The lock is the kernel's: that of a writer that was killed is gone with it.
+        """
+        path = os.path.join(self.path, _LOCK_FILE)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise storage_error(error, path) from error
+        try:
+            _take(descriptor, wait_seconds, self.path)
+            note = json.dumps({"pid": os.getpid(), "what": what}).encode()
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, note, 0)
+            yield
+            os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)
+
+
+def _take(descriptor: int, wait_seconds: float, place: str) -> None:
+    end = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() >= end:
+                raise LockedError(
+                    _("{path} is being written by {who}").format(
+                        path=place, who=_holder(descriptor)
+                    ),
+                    hint=_("Wait until it has finished, or give --wait SECONDS."),
+                ) from error
+        time.sleep(_POLL_SECONDS)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        note = json.loads(os.pread(descriptor, 4096, 0))
+        return _("process {pid} ({what})").format(pid=int(note["pid"]), what=str(note["what"]))
+    except (ValueError, KeyError, TypeError):
+        return _("another process")
+
+
+def check_case(case: str) -> str:
+    """A case's name that is fit for files everywhere. Raises UsageError."""
+    if not CASE.fullmatch(case):
+        raise UsageError(
+            _("{case!r} can't be a case's name").format(case=case),
+            hint=_("Use small letters, digits and - . _, for example: caso-014."),
+        )
+    return case
+
+
+def create_vault(path: str, *, identifier: str, policy: str) -> Vault:
+    """A new vault at ``path``, which must not exist or be an empty directory.
+
+    Raises AlreadyExistsError, StorageError.
+    """
+    path = os.path.abspath(path)
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if set(os.listdir(path)) - {BAGS, CUSTODY, _LOCK_FILE}:
+            raise AlreadyExistsError(
+                _("{path} is not empty").format(path=path),
+                hint=_("Choose a new directory for the vault."),
+            )
+        for name in (BAGS, CUSTODY):
+            os.makedirs(os.path.join(path, name), mode=0o700, exist_ok=True)
+        text = (
+            "# An archiver vault (docs/vault.md). Don't edit: its identifier is in its logs.\n"
+            f'layout = {LAYOUT}\nidentifier = "{identifier}"\npolicy = {json.dumps(policy)}\n'
+        )
+        write_new_file(os.path.join(path, CONFIG_FILE), text.encode(), 0o644)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    return Vault(path=path, identifier=identifier, policy=policy)
+
+
+def open_vault(path: str) -> Vault:
+    """The vault at ``path``. Raises NotFoundError, VaultError."""
+    path = os.path.abspath(path)
+    place = os.path.join(path, CONFIG_FILE)
+    try:
+        with open(place, "rb") as file:
+            data = file.read(_MAX_CONFIG_BYTES)
+    except OSError as error:
+        raise NotFoundError(
+            _("there is no vault at {path}").format(path=path),
+            hint=_("Make one with 'archiver init VAULT', or name one: --vault DIR."),
+        ) from error
+    try:
+        config = tomllib.loads(data.decode("utf-8"))
+        layout, identifier, policy = (config[key] for key in ("layout", "identifier", "policy"))
+        if not isinstance(identifier, str) or not isinstance(policy, str):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise VaultError(_("{path} is damaged").format(path=place)) from error
+    if layout != LAYOUT:
+        raise VaultError(
+            _("{path}: layout {layout} is not known to this release").format(
+                path=place, layout=layout
+            ),
+            hint=_("Use a newer release."),
+        )
+    return Vault(path=path, identifier=identifier, policy=policy)

@@ -1,0 +1,114 @@
+"""Kills and errors while ingesting: no sealed bag lost or half there, the log unbroken."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from archiver.vault import Vault, create_vault
+from archiver.vault.check import check_logs
+from archiver.vault.register import read_register
+from tests.bag.making import ENVIRONMENT, ROOT
+from tests.faults.checks import can_trace
+from tests.faults.test_seal import CALLS, chosen
+from tests.sealing import Office, check, make_source, write_key
+
+
+class Scene:
+    def __init__(self, base: Path, office: Office, tally: Counter[str]) -> None:
+        self.base, self.tally, self.office = base, tally, office
+        self.key, _certificate = write_key(office.ben, base / "keys", "ben")
+        self.source = make_source(base / "source")
+        self.number = 0
+
+    def vault(self) -> Vault:
+        self.number += 1
+        place = self.base / f"vault-{self.number}"
+        return create_vault(str(place), identifier="urn:x", policy="default")
+
+    def command(self, vault: Vault) -> list[str]:
+        program = [sys.executable, "-m", "tests.faults.vault_child"]
+        return [*program, vault.path, str(self.source), str(self.key)]
+
+    def run(self, vault: Vault, *strace: str) -> subprocess.CompletedProcess[bytes]:
+        prefix = ["strace", "-f", "-qq", *strace] if strace else []
+        return subprocess.run(
+            [*prefix, *self.command(vault)],
+            env=ENVIRONMENT,
+            cwd=ROOT,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+
+    def judge(self, vault: Vault, what: str) -> None:
+        """After any fault: what is there is whole; one more run ends with exactly one item."""
+        register = read_register("c", vault.log_path("c"))  # unbroken
+        for item in register.items.values():
+            bag = Path(vault.bag_path("c", item.item))
+            if bag.exists():
+                assert check(bag, self.office.anchors()).exit_code == 0, what
+        done = self.run(vault)
+        already = b"already" in done.stderr
+        assert done.returncode == 0 or already, (what, done.stderr)
+        after = read_register("c", vault.log_path("c"))
+        assert [one.state for one in after.items.values()] == ["sealed"], what
+        report = check_logs(vault)
+        assert report.problems == (), (what, report.problems)
+        (bag,) = (Path(vault.path) / "bags/c").glob("c-E-*")
+        assert check(bag, self.office.anchors()).exit_code == 0, what
+        self.tally["whole"] += 1
+        subprocess.run(["rm", "-rf", vault.path], check=True)
+
+
+@pytest.fixture
+def scene(tmp_path: Path, office: Office, tally: Counter[str]) -> Scene:
+    return Scene(tmp_path, office, tally)
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC"])
+@pytest.mark.parametrize("call", [*CALLS, "pwrite64", "ftruncate"])
+def test_each_system_call(scene: Scene, call: str, how: str, full: bool) -> None:
+    probe = scene.vault()
+    log = scene.base / "log"
+    done = scene.run(probe, "-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
+    numbers = [n for n, line in enumerate(lines, start=1) if probe.path in line]
+    if call == "openat":
+        numbers = [n for n in numbers if "O_CREAT" in lines[n - 1]]
+    for number in chosen(numbers, full):
+        vault = scene.vault()
+        inject = f"inject={call}:{how}:when={number}"
+        scene.run(vault, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        scene.tally["kills" if "KILL" in how else "injected errors"] += 1
+        scene.judge(vault, f"{how} at {call} {number}")
+
+
+def test_kills_at_random_instants(scene: Scene, full: bool) -> None:
+    begun = time.monotonic()
+    probe = scene.vault()
+    assert scene.run(probe).returncode == 0
+    seconds = time.monotonic() - begun
+    chance = random.Random(42)
+    for number in range(200 if full else 12):
+        vault = scene.vault()
+        with subprocess.Popen(
+            scene.command(vault),
+            env=ENVIRONMENT,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            time.sleep(seconds * (0.4 + 0.6 * chance.random()))
+            process.kill()
+            process.wait()
+        scene.tally["kills"] += 1
+        scene.judge(vault, f"kill {number}")
