@@ -26,7 +26,7 @@ from archiver.errors import DestinationError, storage_error
 from archiver.filesystem import RenameFallback, rename_no_replace, sync_directory, sync_tree
 from archiver.i18n import _
 
-__all__ = ["Finished", "Staging", "refuse_existing"]
+__all__ = ["Finished", "Staging", "refuse_existing", "refuse_within_bag"]
 
 _PREFIX = ".archiver-staging-"
 _SCHEMA = "archiver/staging/1"
@@ -260,6 +260,20 @@ def refuse_existing(destination: str) -> None:
             _("the directory {path} does not exist").format(path=parent),
             hint=_("Make it first, or choose another destination."),
         )
+
+
+def refuse_within_bag(destination: str) -> None:
+    """Raise DestinationError where ``destination`` lies in a bag: writing there breaks it."""
+    place = os.path.realpath(destination)
+    while True:
+        if os.path.exists(os.path.join(place, "bagit.txt")):
+            raise DestinationError(
+                _("{path} lies in the bag {bag}").format(path=destination, bag=place),
+                hint=_("What is added to a bag breaks it: choose another destination."),
+            )
+        place, before = os.path.dirname(place), place
+        if place == before:
+            return
 
 
 def _exists(destination: str) -> DestinationError:

@@ -306,7 +306,7 @@ def _create(
         stamps = _stamp(target, sealing, output)
         _told_of_creation(made, plan, target, output, sealing, stamps, as_json=as_json)
         tell_stamps(stamps, output, as_json=as_json)
-        if sealing and sealing.require_stamp and not _stamped_enough(stamps, policy):
+        if sealing and sealing.require_stamp and not _answered_enough(stamps, policy):
             code = 4
     if code:
         output.warning(_("the policy requires time stamps that are not there yet"))
@@ -326,8 +326,10 @@ def _stamp(bag: str, sealing: Any, output: Output) -> Any:
     return wait_for_stamps(bag, sealing.stamps, output) if sealing else ()
 
 
-def _stamped_enough(stamps: Any, policy: Any) -> bool:
-    """Whether every signature has as many stamps as the policy wants."""
+def _answered_enough(stamps: Any, policy: Any) -> bool:
+    """Whether every signature got as many answers as the policy wants stamps; whose they
+    are is judged when the bag is verified.
+    """
     signatures = {one.signature for one in stamps}
     wanted = policy.proof.time_stamps
     return bool(signatures) and all(

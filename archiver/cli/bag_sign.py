@@ -109,6 +109,7 @@ def add_timestamp(app: typer.Typer) -> None:
         ],
         tsa: Annotated[list[str] | None, tsa_option()] = None,
         tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
+        key_dir: Annotated[str, key_dir_option()] = "",
         as_json: Annotated[
             bool, typer.Option("--json", help=_("Answer in JSON, one line for each bag."))
         ] = False,
@@ -123,7 +124,7 @@ def add_timestamp(app: typer.Typer) -> None:
                 _("no TSA was named"),
                 hint=_("Give --tsa URL; without a network see 'archiver timestamp --help'."),
             )
-        options = stamp_options(tsa, tsa_root or [])
+        options = stamp_options(tsa, tsa_root or [], key_dir)
         output = Output(quiet=quiet)
         codes = []
         for bag in bags:

@@ -192,6 +192,7 @@ def _add_list(app: typer.Typer) -> None:
         directory: Annotated[str, dir_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
+        from archiver.pki.certificates import short
         from archiver.pki.keyring import signer_names
         from archiver.pki.office import unlisted_signers
         from archiver.pki.trustfiles import read_list
@@ -227,7 +228,7 @@ def _add_list(app: typer.Typer) -> None:
         for one in trust.signers:
             state = _state(one, now)
             here = _("key here") if one.name in keys else ""
-            digits = one.certificate.fingerprint[:16]
+            digits = short(one.certificate.fingerprint)
             output.line(printable(f"  {one.name:<20} {digits}  {state:<40} {here}").rstrip())
         for name in unlisted_signers(place):
             text = _("{name}: its key is here, but it is not on the trust list")
@@ -264,7 +265,9 @@ def _add_show(app: typer.Typer) -> None:
         from archiver.pki.keyring import certificates_in
 
         directory = _directory(directory)
-        path = name if os.path.exists(name) else os.path.join(directory, f"{name}.pem")
+        path = os.path.join(directory, f"{name}.pem")
+        if not os.path.exists(path) and os.path.isfile(name):
+            path = name
         if not os.path.exists(path):
             raise UsageError(
                 _("there is no certificate named {name} in {path}").format(
@@ -303,6 +306,7 @@ def _add_export(app: typer.Typer) -> None:
         directory: Annotated[str, dir_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
+        from archiver.bag.stage import refuse_within_bag
         from archiver.filesystem import write_new_file
         from archiver.pki.certificates import spoken
         from archiver.pki.trustfiles import CRL_FILE, LIST_FILE, read_list
@@ -319,6 +323,7 @@ def _add_export(app: typer.Typer) -> None:
             files[f"tsa-root-{number}.pem"] = root.certificate.pem
         head = _("SHA-256 fingerprint of the CA of {name}:").format(name=trust.organisation)
         files["FINGERPRINT.txt"] = f"{head}\n{spoken(trust.authority.fingerprint)}\n".encode()
+        refuse_within_bag(target)
         parent = os.path.dirname(os.path.abspath(target))
         if not os.path.isdir(parent):
             raise DestinationError(

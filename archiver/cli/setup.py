@@ -279,9 +279,11 @@ class _Setup:
             talk.say(_("{name} was begun and is finished now.").format(name=name))
         elif known and not name:
             talk.say(_("There are signers already: {names}.").format(names=", ".join(known)))
-            name = talk.ask(_("Another one? Its name, or Enter for none"))
-            if not name:
-                self._signer_name = known[0]
+            usable = self._usable(known)
+            if usable:
+                name = talk.ask(_("Another one? Its name, or Enter for none"))
+            if usable and not name:
+                self._signer_name = usable[0]
                 return
         elif not name:
             talk.say(_("One for each person or device, for example: ana-laptop."))
@@ -290,6 +292,16 @@ class _Setup:
             talk.say(_("There is one of that name already."))
             return
         self._hire(person, begun=self._signer_name in unlisted)
+
+    def _usable(self, known: list[str]) -> list[str]:
+        """Those of ``known`` that can seal today."""
+        from archiver.pki.trustfiles import read_list
+
+        return [
+            one.name
+            for one in read_list(self._directory).signers
+            if one.name in known and not one.invalid_after and self._now <= one.valid_until
+        ]
 
     def _hire(self, person: str, *, begun: bool) -> None:
         from archiver.pki.keyring import NewSigner
@@ -465,7 +477,7 @@ class _Setup:
 
 
 def _named(organisation: str) -> str:
-    if not organisation or not organisation.isprintable():
+    if not organisation.strip() or not organisation.isprintable():
         raise UsageError(_("the organisation needs a name"), hint=_("Give --organisation NAME."))
     return organisation
 

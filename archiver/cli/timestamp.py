@@ -47,11 +47,13 @@ def _add_request(app: typer.Typer) -> None:
         tsa: Annotated[list[str] | None, tsa_option()] = None,
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
+        from archiver.bag.stage import refuse_within_bag
         from archiver.cli.keys import stamp_options
         from archiver.seal.outbox import lay_out_requests
 
         for bag in bags:
             refuse_unsigned(bag)
+        refuse_within_bag(output)
         if os.path.lexists(output) and not os.path.isdir(output):
             raise UsageError(
                 _("{path} is not a directory").format(path=output),
@@ -116,36 +118,43 @@ def _add_import(app: typer.Typer) -> None:
                 hint=_("On a machine with a network: sh send.sh URL."),
             )
         out = Output()
-        if as_json:
-            out.json(
-                {
-                    "schema": "archiver/timestamp-import/1",
-                    "answers": [
-                        {
-                            "answer": one.answer,
-                            "bag": one.bag or None,
-                            "signature": one.signature or None,
-                            "gen_time": one.gen_time.isoformat() if one.gen_time else None,
-                            "problem": one.problem or None,
-                        }
-                        for one in found
-                    ],
-                }
+        if not roots and any(one.signature for one in found):
+            out.warning(_("whose stamps they are was not checked: no --tsa-root was given"))
+        return _tell_imported(found, out, as_json=as_json)
+
+
+def _tell_imported(found: Any, out: Output, *, as_json: bool) -> int:
+    if as_json:
+        out.json(
+            {
+                "schema": "archiver/timestamp-import/1",
+                "answers": [
+                    {
+                        "answer": one.answer,
+                        "bag": one.bag or None,
+                        "signature": one.signature or None,
+                        "gen_time": one.gen_time.isoformat() if one.gen_time else None,
+                        "problem": one.problem or None,
+                    }
+                    for one in found
+                ],
+            }
+        )
+    for one in found:
+        if one.stray:
+            out.warning(f"{one.answer}: {one.problem}")
+        elif one.problem:
+            out.error(f"{one.answer}: {one.problem}", "")
+        elif not as_json:
+            time = one.gen_time.isoformat(" ", "seconds") if one.gen_time else ""
+            text = (
+                _("{bag}: has it already: {time}")
+                if one.already
+                else _("{bag}: time stamp: {time}")
             )
-        for one in found:
-            if one.stray:
-                out.warning(f"{one.answer}: {one.problem}")
-            elif one.problem:
-                out.error(f"{one.answer}: {one.problem}", "")
-            elif not as_json:
-                time = one.gen_time.isoformat(" ", "seconds") if one.gen_time else ""
-                text = (
-                    _("{bag}: has it already: {time}")
-                    if one.already
-                    else _("{bag}: time stamp: {time}")
-                )
-                out.line(printable(text.format(bag=one.bag, time=time)))
-        if any(one.problem and not one.stray for one in found) or all(one.problem for one in found):
-            out.hint(_("Nothing was changed for the answers that were refused."))
-            return 5
-        return 0
+            out.line(printable(text.format(bag=one.bag, time=time)))
+    refused = [one for one in found if one.problem and not one.stray]
+    if refused or all(one.problem for one in found):
+        out.hint(_("Nothing was changed for the answers that were refused."))
+        return 5
+    return 0

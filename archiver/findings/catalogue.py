@@ -660,7 +660,7 @@ _BAG = (
         "policy",
         "policy",
         N_(
-            "the policy {policy} requires {wanted} trusted time stamps over a signature, the best has {found}"
+            "the policy {policy} requires {wanted} trusted time stamps over each signature, one of them has {found}"
         ),
     ),
     # -- 10 second opinion

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from archiver.pki.certificates import Certificate, unique
-from archiver.pki.paths import Crl, Path, cannot_be_attributed, find_path, revocation_in
+from archiver.pki.paths import Crl, Path, cannot_be_attributed, find_path, revocations_in
 from archiver.pki.trustlist import TrustList
 
 __all__ = ["Anchors", "Proven", "Standing", "Trust", "judge_signer"]
@@ -35,11 +35,13 @@ class Anchors:
         """Whether there is anything that could vouch for a signer."""
         return bool(self.certificates or self.fingerprints or self.lists)
 
-    def stamping_roots(self) -> tuple[Certificate, ...]:
-        """The TSA roots that were named, and those of the trust lists."""
-        return unique(
-            [*self.tsa_roots, *(one.certificate for each in self.lists for one in each.tsa_roots)]
-        )
+    def stamping_roots(self, signer: Certificate) -> tuple[Certificate, ...]:
+        """The TSA roots that were named, and those of the trust lists that know ``signer``:
+        one office's TSA doesn't date another's signatures.
+        """
+        lists = (one for one in self.lists if one.find(signer.fingerprint) is not None)
+        pinned = (one.certificate for each in lists for one in each.tsa_roots)
+        return unique([*self.tsa_roots, *pinned])
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,7 @@ def judge_signer(
         *(_by_list(certificate, one, moment) for one in anchors.lists),
         *_by_certificates(certificate, others, anchors, moment),
     ]
-    known = (*others, *anchors.certificates, *(one.authority for one in anchors.lists))
-    known += anchors.tsa_roots
+    known = (*anchors.certificates, *(one.authority for one in anchors.lists), *others)
     paths = [one.path for one in answers if one.path] or [(certificate,)]
     revoked = _revoked_since(certificate, paths, known, anchors, hints)
     if revoked is not None and (proven is None or proven.moment >= revoked):
@@ -121,8 +122,8 @@ def _revoked_since(
     """
     entries = (trust.find(certificate.fingerprint) for trust in anchors.lists)
     found = [one.invalid_after for one in entries if one and one.invalid_after]
-    by_crl = (revocation_in(path, known, (*anchors.crls, *hints)) for path in paths)
-    found += [one.since for one in by_crl if one is not None]
+    crls = (*anchors.crls, *hints)
+    found += [one.since for path in paths for one in revocations_in(path, known, crls)]
     return min(found, default=None)
 
 
@@ -161,16 +162,24 @@ def _by_certificates(
     pinned = anchors.fingerprints - listed
     roots += [one for one in (certificate, *others) if one.fingerprint in pinned]
     path = find_path(certificate, others, roots, moment)
+    if path is not None and _passes_a_list(path, anchors):
+        return  # what its CA's list says of it is all there is to say
     if path is not None:
         yield Trust(standing=Standing.TRUSTED, anchor=path.anchor.name, path=path.certificates)
         return
     earlier = _path_at_another_time(certificate, others, roots)
-    if earlier is not None:
+    if earlier is not None and not _passes_a_list(earlier, anchors):
         yield Trust(
             standing=Standing.EXPIRED, anchor=earlier.anchor.name, path=earlier.certificates
         )
     elif any(one.subject == certificate.issuer for one in roots):
         yield Trust(standing=Standing.SAME_NAME)
+
+
+def _passes_a_list(path: Path, anchors: Anchors) -> bool:
+    """Whether a path runs through a CA whose list was given, by whichever certificate."""
+    authorities = {one.authority.holder for one in anchors.lists}
+    return any(one.holder in authorities for one in path.certificates[1:])
 
 
 def _path_at_another_time(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -109,9 +110,15 @@ class Certificate:
         return self.parsed.public_bytes(Encoding.PEM)
 
     @property
-    def is_self_issued(self) -> bool:
-        """Whether subject and issuer are the same name, as roots have it."""
-        return self.subject == self.issuer
+    def key_digest(self) -> str:
+        """SHA-256 of its public key (SubjectPublicKeyInfo): two certificates may share one."""
+        asn1 = asn1_x509.Certificate.load(self.der)["tbs_certificate"]
+        return hashlib.sha256(asn1["subject_public_key_info"].dump()).hexdigest()
+
+    @property
+    def holder(self) -> tuple[x509.Name, str]:
+        """Name and key: whoever holds both is the same CA, whichever certificate tells it."""
+        return self.subject, self.key_digest
 
     @property
     def is_ca(self) -> bool:

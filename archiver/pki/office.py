@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
-from archiver.errors import DestinationError, storage_error
+from cryptography.x509.oid import NameOID
+
+from archiver.errors import ArchiverError, DestinationError, storage_error
 from archiver.filesystem import replace_file
 from archiver.i18n import _
 from archiver.pki.keyring import (
@@ -48,6 +50,7 @@ def found_office(
             )
         if os.path.lexists(os.path.join(place, f"{CA_NAME}.key")):  # a run before was killed
             authority = open_authority(place, lambda _path: passphrase)
+            _refuse_other(authority, organisation, place)
         else:
             authority = create_authority(place, organisation, passphrase, now)
         try:
@@ -59,6 +62,17 @@ def found_office(
             raise storage_error(error, directory) from error
         begin_list(directory, organisation, authority, now)
     return authority
+
+
+def _refuse_other(authority: SigningKey, organisation: str, place: str) -> None:
+    names = authority.certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    if [str(one.value) for one in names] != [organisation[:64]]:
+        raise DestinationError(
+            _("the CA's key in {path} is that of {name}").format(
+                path=place, name=authority.certificate.name
+            ),
+            hint=_("Choose another directory for the new CA's key: --ca-dir DIR."),
+        )
 
 
 def find_ca_dir(directory: str) -> str:
@@ -78,6 +92,7 @@ def hire_signer(
     goes on. Raises ArchiverError.
     """
     with locked(directory):
+        _refuse_taken(directory, signer.name)
         if signer.name in unlisted_signers(directory):  # a run before was killed
             made = open_signer(signer.name, [directory], lambda _path: passphrase, now)
         else:
@@ -86,15 +101,37 @@ def hire_signer(
     return made
 
 
+def _refuse_taken(directory: str, name: str) -> None:
+    """A name on the list is taken, and a certificate without its key is somebody's, unless
+    it is one of ours that a killed run left behind.
+    """
+    trust = read_list(directory)
+    if name in [one.name for one in trust.signers]:
+        raise DestinationError(
+            _("{name} is on the trust list already").format(name=name),
+            hint=_("See 'archiver key list'; a new certificate needs a new name."),
+        )
+    stem = os.path.join(directory, name)
+    if os.path.exists(f"{stem}.pem") and not os.path.exists(f"{stem}.key"):
+        certificate = certificates_in(f"{stem}.pem")[0]
+        ours = certificate.issuer == trust.authority.subject
+        if not ours or trust.find(certificate.fingerprint) is not None:
+            raise DestinationError(
+                _("{path} exists already").format(path=f"{stem}.pem"),
+                hint=_("Keys are never replaced: choose another name or directory."),
+            )
+
+
 def unlisted_signers(directory: str) -> list[str]:
     """Signers of the CA whose keys lie there, and which are not on its trust list."""
     trust = read_list(directory)
     found = []
     for name in signer_names(directory):
         path = os.path.join(directory, f"{name}.pem")
-        if not os.path.exists(path):
+        try:
+            certificate = certificates_in(path)[0]
+        except ArchiverError:  # whatever it is, it is no signer of ours
             continue
-        certificate = certificates_in(path)[0]
         ours = certificate.issuer == trust.authority.subject
         if ours and trust.find(certificate.fingerprint) is None:
             found.append(name)

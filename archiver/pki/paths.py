@@ -33,11 +33,12 @@ __all__ = [
     "cannot_be_attributed",
     "find_path",
     "read_crls",
-    "revocation_in",
+    "revocations_in",
 ]
 
 _MAX_DEPTH = 8
 _MAX_INTERMEDIATES = 64
+_MAX_NAMESAKES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,26 +176,32 @@ def _crl(found: x509.CertificateRevocationList) -> Crl:
     return Crl(parsed=found, issuer=found.issuer, next_update=found.next_update_utc)
 
 
-def revocation_in(
+def revocations_in(
     path: Sequence[Certificate], known: Iterable[Certificate], crls: Sequence[Crl]
-) -> Revocation | None:
-    """The earliest revocation of a certificate of ``path`` by its issuer, which is the next
-    of the path or among ``known``.
+) -> list[Revocation]:
+    """All revocations of certificates of ``path``, each by its issuer, which is the next of
+    the path or among ``known``.
 
     ``path`` must be one that leads to an anchor, or an anchor alone: a path that ends
     early would leave certificates out.
     """
-    issuers = unique((*path, *known)) if crls else ()
-    found = [
+    if not crls:
+        return []
+    everybody = unique((*path, *known))
+    return [
         revocation
         for certificate in path
         for crl in crls
         if crl.issuer == certificate.issuer
-        for issuer in issuers
-        if _issued(issuer, certificate) and crl.issued_by(issuer)
+        if any(crl.issued_by(one) for one in _issuers(certificate, everybody))
         if (revocation := crl.revocation_of(certificate)) is not None
     ]
-    return min(found, key=lambda one: one.since) if found else None
+
+
+def _issuers(certificate: Certificate, known: Sequence[Certificate]) -> list[Certificate]:
+    """Those who issued it, by name and key; of many with one name the first are looked at."""
+    namesakes = [one for one in known if one.subject == certificate.issuer][:_MAX_NAMESAKES]
+    return [one for one in namesakes if _issued(one, certificate)]
 
 
 def cannot_be_attributed(
@@ -206,7 +213,12 @@ def cannot_be_attributed(
     issuers = unique((*path, *known)) if crls else ()
     names = {one.issuer for one in path}
     return any(
-        crl.issuer in names and not any(crl.issued_by(one) for one in issuers) for crl in crls
+        crl.issuer in names
+        and not any(
+            crl.issued_by(one)
+            for one in [one for one in issuers if one.subject == crl.issuer][:_MAX_NAMESAKES]
+        )
+        for crl in crls
     )
 
 

@@ -215,7 +215,9 @@ def revoke_signer(
 
 
 def _publish(directory: str, trust: TrustList, authority: SigningKey, now: datetime) -> TrustList:
-    """History first, then the list itself in one step, then the CRL, which follows from it."""
+    """History first, then the list itself in one step, then the CRL, which follows from it.
+    The very first list is written where there is none, or not at all.
+    """
     data = sign_trust_list(trust, authority, now)
     signed = parse_trust_list(data)
     history = _history_path(directory, trust.version)

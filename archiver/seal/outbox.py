@@ -124,9 +124,11 @@ def _files(answers: Iterable[str]) -> list[str]:
     files = []
     for path in answers:
         if os.path.isdir(path):
-            files += sorted(
-                os.path.join(path, name) for name in os.listdir(path) if name.endswith(".tsr")
-            )
+            try:
+                names = sorted(name for name in os.listdir(path) if name.endswith(".tsr"))
+            except OSError as error:
+                raise storage_error(error, path) from error
+            files += [os.path.join(path, name) for name in names]
         elif os.path.exists(path):
             files.append(path)
         else:

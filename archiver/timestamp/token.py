@@ -28,7 +28,7 @@ from archiver.pki.cms import (
     parse_signed_data,
 )
 from archiver.pki.der import is_plain_der
-from archiver.pki.paths import Crl, cannot_be_attributed, find_path, revocation_in
+from archiver.pki.paths import Crl, cannot_be_attributed, find_path, revocations_in
 from archiver.timestamp.request import Request
 
 __all__ = [
@@ -72,7 +72,6 @@ class TimestampToken:
     digest: str
     imprint: bytes
     nonce: int | None
-    tsa_policy: str
     signed: SignedData
 
     @property
@@ -133,7 +132,6 @@ def _token(data: bytes, signed: SignedData, content: bytes) -> TimestampToken:
         digest=str(imprint["hash_algorithm"]["algorithm"].native),
         imprint=bytes(imprint["hashed_message"].native),
         nonce=info["nonce"].native,
-        tsa_policy=str(info["policy"].dotted),
         signed=signed,
     )
 
@@ -222,8 +220,8 @@ def judge_token(
         return StampTrust(whence=_why_not(token, roots, known))
     if token.gen_time - _SKEW > now:
         return StampTrust(whence=Whence.FUTURE)
-    revocation = revocation_in(path.certificates, known, (*crls, *hints))
-    if revocation is not None and not (revocation.is_innocent and token.latest < revocation.since):
+    revocations = revocations_in(path.certificates, known, (*crls, *hints))
+    if any(not one.is_innocent or one.since <= token.latest for one in revocations):
         return StampTrust(whence=Whence.REVOKED)
     if cannot_be_attributed(path.certificates, known, crls):
         return StampTrust(whence=Whence.UNDECIDED)

@@ -170,7 +170,10 @@ def open_vault(path: str) -> Vault:
         if not isinstance(identifier, str) or not isinstance(policy, str):
             raise TypeError
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise VaultError(_("{path} is damaged").format(path=place)) from error
+        raise VaultError(
+            _("{path} is damaged").format(path=place),
+            hint=_("Put it back from a copy; the bags and logs don't depend on it."),
+        ) from error
     if layout != LAYOUT:
         raise VaultError(
             _("{path}: layout {layout} is not known to this release").format(

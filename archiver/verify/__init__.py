@@ -202,7 +202,7 @@ def _check_policy(policy: Policy, facts: BagFacts, seal: Seal | None, findings: 
     wanted, best = policy.proof, dict[str, int]()
     for one in seal.signatures if seal else ():
         if one.trusted:
-            best[one.fingerprint] = max(best.get(one.fingerprint, 0), one.proven_stamps)
+            best[one.key_digest] = max(best.get(one.key_digest, 0), one.proven_stamps)
     if len(best) < wanted.signatures:
         findings.add("E-POL-002", policy=policy.name, wanted=wanted.signatures, found=len(best))
     stamped = sorted(best.values(), reverse=True)[: max(1, wanted.signatures)]

@@ -2,7 +2,8 @@
 
 Job: certificates, fingerprints, trust lists, TSA roots and revocation lists into
 :class:`~archiver.pki.anchors.Anchors`. Limits: every file was brought by the
-checker; one that lies in the bag itself is refused, since it proves nothing.
+checker; whether one lies in the bag itself, and so proves nothing, is asked with
+:func:`refuse_from_bag`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from archiver.pki.trustlist import MAX_LIST_BYTES, TrustList, parse_trust_list
 __all__ = ["load_anchors", "refuse_from_bag", "remember_lists"]
 
 _MAX_CRL_BYTES = 64 << 20
+_LIST_FILE = "trust.json"
 _MAX_NOTE_BYTES = 4096
-_DIGITS = re.compile(r"(?:[0-9a-fA-F]{2,4}[ :.-]){3,}[0-9a-fA-F]{2,4}|[0-9a-fA-F]{40,}")
+_DIGITS = re.compile(r"(?:[0-9a-fA-F]{2,4}[ :]?){8,}")
 _GROUPS = re.compile(r" *(?:[0-9A-Fa-f]{4} ?){4}")
 
 
@@ -54,7 +56,7 @@ def load_anchors(
                 _("{text!r} is not a SHA-256 fingerprint").format(text=given),
                 hint=_("It has 64 digits from 0 to 9 and a to f; groups may be set apart."),
             )
-        path = os.path.join(given, "trust.json") if os.path.isdir(given) else given
+        path = os.path.join(given, _LIST_FILE) if os.path.isdir(given) else given
         data = _read(path, MAX_LIST_BYTES)
         if data.lstrip()[:1] == b"{":
             lists.append(_trust_list(path, data))
@@ -75,9 +77,10 @@ def _fingerprint_in(data: bytes) -> str | None:
     """The one fingerprint in a text such as FINGERPRINT.txt; None where it is none."""
     if len(data) > _MAX_NOTE_BYTES or b"-----BEGIN" in data:
         return None
-    lines = data.decode("utf-8", "replace").split("\n")
+    lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
     groups = [line for line in lines if _GROUPS.fullmatch(line)]
-    return parse_fingerprint("".join(groups))
+    whole = [found for line in lines if (found := parse_fingerprint(line))]
+    return whole[0] if len(whole) == 1 else parse_fingerprint("".join(groups))
 
 
 def _trust_list(path: str, data: bytes) -> TrustList:
@@ -152,7 +155,10 @@ def refuse_from_bag(files: Iterable[str], bag: str) -> None:
     """Refuse anchors that lie in the bag that they are to vouch for. Raises UsageError."""
     base = os.path.realpath(bag)
     for path in files:
-        if parse_fingerprint(path) is None and os.path.realpath(path).startswith(base + os.sep):
+        if parse_fingerprint(path) is not None:
+            continue
+        places = [os.path.realpath(one) for one in (path, os.path.join(path, _LIST_FILE))]
+        if any(f"{place}{os.sep}".startswith(base + os.sep) for place in places):
             raise UsageError(
                 _("{path} lies in the bag: what came with it can't vouch for it").format(path=path),
                 hint=_("Get the certificate by another road, and compare its fingerprint."),
@@ -172,8 +178,9 @@ def remember_lists(lists: Iterable[TrustList], path: str) -> list[str]:
     Returns warnings where it can't be written. Raises KeyringError.
     """
     seen = _seen(path)
-    changed = False
-    for one in lists:
+    before = dict(seen)
+    given = sorted(lists, key=lambda one: -one.version)  # the newest given is seen, too
+    for one in given:
         version, digest = seen.get(one.authority.fingerprint, (0, ""))
         if one.version < version:
             raise OldListError(
@@ -185,17 +192,16 @@ def remember_lists(lists: Iterable[TrustList], path: str) -> list[str]:
                     " noted in {path}."
                 ).format(path=path),
             )
-        if one.version == version and one.digest != digest:
+        follows = one.version != version + 1 or not version or one.previous == digest
+        if (one.version == version and one.digest != digest) or not follows:
             raise OldListError(
                 _("there are two different trust lists of {name} of version {version}").format(
-                    name=one.organisation, version=version
+                    name=one.organisation, version=min(one.version, version)
                 ),
                 hint=_("One of them is not what the organisation says. Ask them."),
             )
-        if one.version > version:
-            seen[one.authority.fingerprint] = (one.version, one.digest)
-            changed = True
-    return _note(seen, path) if changed else []
+        seen[one.authority.fingerprint] = (one.version, one.digest)
+    return _note(seen, path) if seen != before else []
 
 
 def _seen(path: str) -> dict[str, tuple[int, str]]:

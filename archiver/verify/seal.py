@@ -51,6 +51,8 @@ SEAL_LABEL = "Archiver-Seal"
 STAMP_LABEL = "Archiver-Time-Stamp"
 MAX_SIGNATURES = 1000
 _MAX_STAMPS = 32
+_MAX_STAMPS_OF_BAG = 256
+_MAX_BAG_CERTIFICATES = 128
 _MAX_BAG_CERTIFICATES_BYTES = 32 << 20
 """Certificates and revocation lists of a bag that are read, all of them together."""
 _MAX_SIGNED_BYTES = 256 << 20
@@ -113,6 +115,8 @@ class Signature:
     trust: Trust | None = None
     stamps: tuple[Stamp, ...] = ()
     pending: int = 0
+    key_digest: str = ""
+    """Which key made it: two certificates may share one."""
     certificate: Certificate | None = field(default=None, repr=False)
 
     @property
@@ -134,7 +138,9 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """Everything about the proofs of a bag. ``counted`` are the signatures that decide."""
+    """Everything about the proofs of a bag. ``counted`` are the signatures that hold and
+    decide; of one that was declared and doesn't hold, the findings tell.
+    """
 
     sealed: bool
     asked_signature: bool
@@ -150,12 +156,13 @@ class Seal:
         return bool(self.counted) and all(one.proven_stamps for one in self.counted)
 
 
-NO_SEAL = Seal(sealed=False, asked_signature=False, asked_time=False)
-
-
 def check_seal(tree: BagTree, facts: BagFacts, request: SealRequest, findings: Findings) -> Seal:
     """Run steps 4 to 7 and gather what is found."""
     return _Check(tree, facts, request, findings).run()
+
+
+class TooLongError(CmsError):
+    """A file of the bag that is longer than it may be."""
 
 
 class _Check:
@@ -170,6 +177,8 @@ class _Check:
         self._known: tuple[Certificate, ...] = ()
         self._hints: tuple[Crl, ...] = ()
         self._room = _MAX_BAG_CERTIFICATES_BYTES
+        self._stamps_left = _MAX_STAMPS_OF_BAG
+        self._seen: dict[bytes, str] = {}
 
     def run(self) -> Seal:
         facts, request = self._facts, self._request
@@ -256,9 +265,10 @@ class _Check:
     def _read_certificates(self) -> None:
         """Certificates and revocation lists that lie in the bag: steps, never anchors."""
         proofs = self._facts.proofs
-        certificates = self._read_all(proofs.certificates, read_certificates)
-        self._hints = self._read_all(proofs.crls, read_crls)
-        self._known = unique([*certificates, *self._request.anchors.certificates])
+        found = self._read_all(proofs.certificates, read_certificates)
+        certificates = [one for one in unique(found) if one.is_ca][:_MAX_BAG_CERTIFICATES]
+        self._hints = self._read_all(proofs.crls, read_crls)[:_MAX_BAG_CERTIFICATES]
+        self._known = unique([*self._request.anchors.certificates, *certificates])
 
     def _read_all(
         self, paths: tuple[str, ...], read: Callable[[bytes], tuple[_Value, ...]]
@@ -270,6 +280,10 @@ class _Check:
                 data = self._read(path, self._room)
                 self._room -= len(data)
                 found += read(data)
+            except TooLongError:
+                self._room = 0  # it was read up to here: nothing more is
+                self._findings.add("W-SIG-010", path, reason=N_("it is too long"))
+                break
             except (FormatError, OSError):
                 self._findings.add("W-SIG-010", path, reason=N_("it can't be read"))
         return tuple(found)
@@ -282,7 +296,7 @@ class _Check:
                 parts.append(data)
                 size += len(data)
                 if size > limit:
-                    raise CmsError(N_("it is too long"))
+                    raise TooLongError(N_("it is too long"))
         return b"".join(parts)
 
     def _signatures(self) -> tuple[Signature, ...]:
@@ -311,6 +325,9 @@ class _Check:
     def _signature(self, file: str, content: bytes | None) -> Signature:
         try:
             data = self._read(file, MAX_CMS_BYTES)
+            copied = self._seen.setdefault(hashlib.sha256(data).digest(), file)
+            if copied != file:
+                return self._broken(file, N_("it is a copy of another signature"))
             signed = parse_signed_data(data)
         except OSError as error:
             return replace(self._broken(file, _reason(error)), unreadable=True)
@@ -324,6 +341,7 @@ class _Check:
             fingerprint=certificate.fingerprint,
             signing_time=signed.signing_time,
             may_not_sign=certificate.why_not_signer(),
+            key_digest=certificate.key_digest,
             certificate=certificate,
         )
         if content is None:
@@ -334,7 +352,7 @@ class _Check:
             return replace(found, problem=error.message, altered=True)
         except CmsError as error:
             return replace(found, problem=error.message)
-        return self._judged(replace(found, stamps=self._stamps(file, data)), signed)
+        return self._judged(replace(found, stamps=self._stamps(file, data, certificate)), signed)
 
     def _broken(self, file: str, problem: str) -> Signature:
         declared = any(file == f"signatures/{one[:16]}.p7s" for one in self._declared)
@@ -473,11 +491,12 @@ class _Check:
 
     # -- step 7: time
 
-    def _stamps(self, signature: str, data: bytes) -> tuple[Stamp, ...]:
-        files = self._facts.proofs.stamps_of(signature)[:_MAX_STAMPS]
-        return tuple(self._stamp(file, data) for file in files)
+    def _stamps(self, signature: str, data: bytes, signer: Certificate) -> tuple[Stamp, ...]:
+        files = self._facts.proofs.stamps_of(signature)[: min(_MAX_STAMPS, self._stamps_left)]
+        self._stamps_left -= len(files)
+        return tuple(self._stamp(file, data, signer) for file in files)
 
-    def _stamp(self, file: str, data: bytes) -> Stamp:
+    def _stamp(self, file: str, data: bytes, signer: Certificate) -> Stamp:
         try:
             token = parse_answer(self._read(file, MAX_ANSWER_BYTES))
             check_token(token, data)
@@ -485,7 +504,7 @@ class _Check:
             return Stamp(file=file, trusted=False, problem=_reason(error))
         except CmsError as error:
             return Stamp(file=file, trusted=False, problem=error.message)
-        roots = self._request.anchors.stamping_roots()
+        roots = self._request.anchors.stamping_roots(signer)
         crls, now = self._request.anchors.crls, self._request.now
         judged = judge_token(token, roots, self._known, crls, now, self._hints)
         trusted = judged.whence is Whence.TRUSTED

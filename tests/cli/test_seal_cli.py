@@ -463,6 +463,36 @@ def test_names_on_the_trust_list(
     assert pinned.json["version"] == 4
 
 
+def test_a_certificate_of_somebody_else_is_not_replaced(
+    place: Path, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The certificate of a smart card lies there, on the list, without a key."""
+    (place / "keys/card.pem").write_bytes(office.ben.certificate.pem)
+    new = ("key", "new", "card", "--dir", "keys", "--ca-dir", "stick", *SEAL[4:])
+    assert run(capsys, *new).code == 5
+    assert (place / "keys/card.pem").read_bytes() == office.ben.certificate.pem
+    assert not (place / "keys/card.key").exists()
+    (place / "keys/stray.key").write_bytes(b"garbage")
+    (place / "keys/stray.pem").write_bytes(b"garbage")
+    assert run(capsys, "key", "list", "--dir", "keys").code == 0
+
+
+def test_setup_recommends_no_revoked_signer(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    revoke = ("key", "revoke", "ana", "--dir", "keys", "--ca-dir", "stick", *SEAL[4:])
+    assert run(capsys, *revoke).code == 0
+    setup = ("setup", "--yes", "--dir", "keys", *SEAL[4:])
+    assert "--key signer" in run(capsys, *setup).out
+    refused = run(
+        capsys,
+        *("key", "init", "--organisation", "Other", "--dir", "k2", "--ca-dir", "stick"),
+        *SEAL[4:],
+    )
+    assert (refused.code, "is that of" in refused.err) == (5, True)
+    assert not (place / "k2/trust.json").exists()
+
+
 def test_the_ca_does_not_seal(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--key", "stick/ca.key", "--passphrase-file", "secret")
     done = run(capsys, "bag", "create", "source", "-o", "bag", *given)

@@ -217,6 +217,50 @@ def test_a_note_with_the_fingerprint_and_a_directory(tmp_path: Path, office: Off
         load_anchors(trust=[str(tmp_path)])  # no trust.json in it
 
 
+def test_a_note_from_another_system(tmp_path: Path, office: Office) -> None:
+    from archiver.pki.certificates import spoken
+
+    digits = office.ca.certificate.fingerprint
+    for text in (
+        f"The CA:\r\n{spoken(digits)}\r\n".replace("\n", "\r\n").replace("\r\r", "\r"),
+        f"sha256:{digits}\n",
+        f"  {spoken(digits)}  \n",
+    ):
+        (tmp_path / "note.txt").write_bytes(text.encode())
+        assert load_anchors(trust=[str(tmp_path / "note.txt")]).fingerprints == {digits}
+
+
+def test_a_flood_of_namesakes_costs_no_time(tmp_path: Path, office: Office) -> None:
+    """Hundreds of CAs of one name, hundreds of lists, hundreds of copies."""
+    bag = seal(make_source(tmp_path / "s"), tmp_path / "bag", [office.ana])
+    key = new_ec()
+    (crl,) = crl_of(office.false_ca, office.mallory, "superseded", NOW)
+    data = crl.parsed.public_bytes(Encoding.DER)
+    place = bag / "signatures/certificates"
+    for number in range(300):
+        (place / f"{number:016x}.pem").write_bytes(issue(CA, key).certificate.pem)
+        (place / f"{number:016x}.crl").write_bytes(data)
+    signature = signature_of(bag, office.ana)
+    for number in range(100):
+        (bag / "signatures" / f"{number:016x}.p7s").write_bytes(signature.read_bytes())
+    begun = time.process_time()
+    assert check(bag, office.anchors()).exit_code == 0
+    assert time.process_time() - begun < 5
+
+
+def test_two_certificates_for_one_key_are_one_signer(tmp_path: Path, office: Office) -> None:
+    from archiver.policy import Policy, ProofPolicy
+    from archiver.seal.proofs import sign_bag
+
+    twice = issue(SIGNER, office.ana.key, office.ca, subject="Ana too")
+    bag = seal(make_source(tmp_path / "s"), tmp_path / "bag", [office.ana, twice])
+    policy = Policy(name="two", proof=ProofPolicy(signatures=2))
+    report = check(bag, office.anchors(), policy=policy)
+    assert "E-POL-002" in found(report)
+    sign_bag(str(bag), [office.ben], NOW)
+    assert check(bag, office.anchors(), policy=policy).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from archiver.pki.trustfiles import (
     revoke_signer,
 )
 from archiver.pki.trustlist import TrustList, parse_trust_list, sign_trust_list
-from archiver.verify.anchors import load_anchors, remember_lists
+from archiver.verify.anchors import load_anchors, refuse_from_bag, remember_lists
 from tests.sealing import (
     CA,
     DAY,
@@ -299,7 +300,70 @@ def test_tsa_roots(house: House, office: Office) -> None:
     assert [one.url for one in trust.tsa_roots] == ["http://x/"]
     again = add_tsa_root(house.directory, [office.ca.certificate], "http://x/", house.ca, NOW)
     assert again.version == trust.version
-    assert load_anchors(trust=[str(house.path)]).stamping_roots() == (office.ca.certificate,)
+    anchors = load_anchors(trust=[str(house.path)])
+    assert anchors.stamping_roots(house.ana.certificate) == (office.ca.certificate,)
+    assert anchors.stamping_roots(office.ben.certificate) == ()  # it vouches for its own only
+
+
+def test_a_ca_above_does_not_get_around_the_list(tmp_path: Path) -> None:
+    root = issue(CA, new_ec(), subject="Above", key_usage=CAN_SIGN)
+    ca = issue(CA, new_ec(), root, subject="House CA", key_usage=CAN_SIGN)
+    ana, unlisted = (issue(SIGNER, new_ec(), ca, subject=name) for name in ("Ana", "Unlisted"))
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    begin_list(str(keys), "House", ca, NOW)
+    add_signer(str(keys), "ana", ana.certificate, ca, NOW)
+    (tmp_path / "root.pem").write_bytes(root.certificate.pem)
+    other = issue(replace(CA, subject="House CA", key_usage=CAN_SIGN), ca.key, root)
+    (tmp_path / "other.pem").write_bytes(other.certificate.pem)
+    fingerprint = f"sha256:{root.certificate.fingerprint}"
+    bags = {one: sealed_by(one, tmp_path / one.certificate.name) for one in (ana, unlisted)}
+    for above in (str(tmp_path / "root.pem"), fingerprint, str(tmp_path / "other.pem")):
+        anchors = load_anchors(trust=[above, str(keys / "trust.json")])
+        assert check(bags[ana], anchors).exit_code == 0
+        report = check(bags[unlisted], anchors)
+        assert report.exit_code == 4
+        assert "E-TRU-006" in found(report)
+
+
+def test_lists_are_weighed_whatever_their_order(house: House, tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_bytes(house.path.read_bytes())
+    revoke_signer(house.directory, "ana", NOW, "keyCompromise", house.ca, NOW)
+    for number, order in enumerate(([old, house.path], [house.path, old])):
+        lists = load_anchors(trust=[str(path) for path in order]).lists
+        with pytest.raises(KeyringError):
+            remember_lists(lists, str(tmp_path / f"state-{number}"))
+
+
+def test_the_next_version_must_follow_from_the_one_that_was_seen(
+    house: House, tmp_path: Path
+) -> None:
+    state = str(tmp_path / "state")
+    remember_lists([house.list()], state)
+    forked = TrustList(
+        organisation="House",
+        version=3,
+        issued_at=NOW,
+        authority=house.ca.certificate,
+        previous="0" * 64,
+    )
+    (tmp_path / "forked.json").write_bytes(sign_trust_list(forked, house.ca, NOW))
+    lists = load_anchors(trust=[str(tmp_path / "forked.json")]).lists
+    with pytest.raises(KeyringError):
+        remember_lists(lists, state)
+
+
+def test_a_bag_is_no_anchor_for_itself(house: House, tmp_path: Path) -> None:
+    bag = sealed_by(house.ana, tmp_path)
+    (bag / "trust.json").write_bytes(house.path.read_bytes())
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "trust.json").symlink_to(bag / "trust.json")
+    for given in (bag, f"{bag}/", bag / "trust.json", outside, bag / "signatures"):
+        with pytest.raises(UsageError, match="lies in the bag"):
+            refuse_from_bag([str(given)], str(bag))
+    refuse_from_bag([str(house.path), house.directory], str(bag))
 
 
 def test_one_change_at_a_time(house: House) -> None:

@@ -214,6 +214,50 @@ def test_what_pyhanko_signs_we_accept(
     assert accepted(bare, office)
 
 
+@pytest.mark.parametrize("oracle", ["archiver", *sorted(ORACLES)])
+def test_what_pyhanko_signed_and_somebody_changed_all_refuse(
+    oracle: str, bare: Path, signer: SigningKey, office: Office, anchor: Path
+) -> None:
+    target = bare / "signatures" / "pyhanko.p7s"
+    target.parent.mkdir()
+    data = sign_with_pyhanko(signer, (bare / SIGNED).read_bytes(), "sha256", "plain")
+    target.write_bytes(data)
+    if oracle not in ("archiver", "pyhanko"):
+        need(oracle)
+    if oracle != "archiver":
+        assert ORACLES[oracle](target, bare / SIGNED, anchor)
+    info = cms.ContentInfo.load(data)
+    part = info["content"]["signer_infos"][0]["signature"].contents
+    changed = bytearray(data)
+    changed[data.rindex(part) + len(part) - 1] ^= 1
+    target.write_bytes(bytes(changed))
+    if oracle == "archiver":
+        assert check(bare, office.anchors()).exit_code in (1, 4)
+    else:
+        assert not ORACLES[oracle](target, bare / SIGNED, anchor)
+
+
+def test_a_cms_without_any_signer_is_refused(bare: Path, office: Office) -> None:
+    """Certificates only, as `openssl crl2pkcs7` makes them."""
+    from archiver.pki.cms import CmsError, parse_signed_data
+
+    signed = cms.SignedData(
+        {
+            "version": "v1",
+            "digest_algorithms": [],
+            "encap_content_info": {"content_type": "data"},
+            "certificates": [asn1_x509.Certificate.load(office.ana.certificate.der)],
+            "signer_infos": [],
+        }
+    )
+    data = cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump()
+    with pytest.raises(CmsError, match="one signer"):
+        parse_signed_data(data)
+    (bare / "signatures").mkdir()
+    (bare / "signatures" / "none.p7s").write_bytes(data)
+    assert check(bare, office.anchors()).exit_code == 4
+
+
 def sign_with_pyhanko(signer: SigningKey, content: bytes, digest: str, padding: str) -> bytes:
     from pyhanko.sign import SimpleSigner
     from pyhanko_certvalidator.registry import SimpleCertificateStore

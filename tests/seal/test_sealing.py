@@ -18,7 +18,7 @@ from archiver.seal.outbox import import_answers, lay_out_requests
 from archiver.seal.proofs import add_proof, sign_bag
 from archiver.seal.stamping import StampOptions, list_proofs, stamp_bag, waiting_requests
 from archiver.timestamp.request import make_request
-from tests.helpers import Bag
+from tests.helpers import Bag, run
 from tests.sealing import (
     DAY,
     NOW,
@@ -212,6 +212,17 @@ def test_a_bag_that_a_signature_would_not_prove(kind: str, tmp_path: Path, offic
         sign_finished(str(bag), [office.ana], NOW)
     assert "--bag-in-bag" in caught.value.hint
     assert tree(bag, signatures=True) == before
+
+
+@pytest.mark.parametrize("place", ["bag", "bag/signatures", "bag/new"])
+def test_requests_are_not_laid_down_in_a_bag(
+    place: str, sealed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sealed.parent)
+    before = tree(sealed, signatures=True)
+    done = run(capsys, "timestamp", "request", "bag", "-o", place)
+    assert (done.code, "lies in the bag" in done.err) == (5, True)
+    assert tree(sealed, signatures=True) == before
 
 
 # -- a hostile bag

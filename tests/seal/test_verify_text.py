@@ -118,6 +118,15 @@ def test_odd_names_and_a_further_signature(
     assert "FAILED: data/100%25.txt" in out
 
 
+@pytest.mark.parametrize("algorithms", [("sha384",), ("sha512",), ("sha256", "sha384")])
+def test_other_algorithms(
+    algorithms: tuple[str, ...], tmp_path: Path, anchors: tuple[Path, Path], office: Office
+) -> None:
+    source = make_source(tmp_path / "s")
+    bag = seal(source, tmp_path / "bag", [office.ana], algorithms=algorithms)
+    assert all_is_well(*run(bag, anchors), stamps=0)
+
+
 def test_an_unsigned_bag(tmp_path: Path, anchors: tuple[Path, Path]) -> None:
     bag = seal(make_source(tmp_path / "s"), tmp_path / "bag", [])
     out, _err = run(bag, anchors)

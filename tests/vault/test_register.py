@@ -86,9 +86,10 @@ def test_every_tampering_with_whole_lines_is_found(vault: Vault) -> None:
     path = Path(vault.log_path("c"))
     lines = path.read_bytes().splitlines(keepends=True)
     for index in range(4):
+        altered = lines[index].replace(b'"outcome":"success"', b'"outcome":"failure"')
         for changed in (
             [*lines[:index], *lines[index + 1 :]] if index < 3 else [*lines, lines[0]],
-            [*lines[:index], lines[index].replace(b'"number"', b'"nomber"'), *lines[index + 1 :]],
+            [*lines[:index], altered, *lines[index + 1 :]] if index < 3 else [lines[3]],
             [*lines[:index], b"\n", *lines[index:]],
         ):
             path.write_bytes(b"".join(changed))
