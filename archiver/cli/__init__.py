@@ -64,7 +64,7 @@ def _command(arguments: list[str]) -> int:
     from archiver.cli.app import build_app
 
     try:
-        result = build_app()(arguments, prog_name="archiver", standalone_mode=False)
+        result = build_app(arguments)(arguments, prog_name="archiver", standalone_mode=False)
     except typer.Exit as error:
         return error.exit_code
     except typer.Abort as error:

@@ -1,24 +1,52 @@
 """The command tree.
 
-Job: put the command groups together. Built anew for each run, since help texts
-are translated when they are made.
+Job: put the commands together. Built anew for each run, since help texts are
+translated when they are made, and only as far as a run needs: reading every
+command's options would double the time that ``--help`` takes.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from archiver import __version__
-from archiver.cli.bag import bag_app
-from archiver.cli.key import key_app
-from archiver.cli.setup import add_setup
-from archiver.cli.timestamp import timestamp_app
-from archiver.cli.vault import add_vault_commands
-from archiver.i18n import _
+from archiver.i18n import N_, _
 
 __all__ = ["build_app"]
+
+_COMPLETION = "_ARCHIVER_COMPLETE"
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+COMMANDS = {
+    "setup": N_(
+        "Set up keys in one guided conversation: a CA, your signer, trusted time, a recovery"
+        " sheet, a tested restore. Can be run again at any time."
+    ),
+    "init": N_("Make a vault: a directory in which sealed bags are kept, case by case."),
+    "ingest": N_(
+        "Make a sealed bag of the sources in the vault, as the next item of a case. Sources"
+        " are only read; the bag is read back before it counts."
+    ),
+    "list": N_("List the items of the vault, or of a case."),
+    "show": N_("Show an item: where its bag lies, what the log keeps of it."),
+    "events": N_(
+        "Tell what happened, from the custody logs; 'verify' checks their chains, and that the"
+        " bags are those that were sealed."
+    ),
+}
+"""Commands at the top of the tree: each is ``add_NAME`` in the module that has it."""
+GROUPS = {
+    "bag": N_("Make, check, sign and look at bags."),
+    "key": N_("Make and keep keys: a CA, signers, the trust list. 'archiver setup' guides you."),
+    "timestamp": N_(
+        "Time stamps without a network: requests go out on a stick, answers come back."
+    ),
+}
+"""Groups of commands: each is ``NAME_app`` in the module of its name."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -27,11 +55,10 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-def build_app() -> typer.Typer:
-    """The whole program."""
+def build_app(arguments: Sequence[str]) -> typer.Typer:
+    """The program, as far as ``arguments`` call for it: the command that they name whole,
+    of the others the names and what they are for.
+    """
     app = typer.Typer(
         name="archiver",
         help=_("Pack documents, videos and statements into BagIt bags that anyone can check."),
@@ -65,9 +92,29 @@ def build_app() -> typer.Typer:
     ) -> None:
         pass  # main() has taken these already; they stand here for --help
 
-    add_setup(app)
-    add_vault_commands(app)
-    app.add_typer(bag_app(SETTINGS), name="bag")
-    app.add_typer(key_app(SETTINGS), name="key")
-    app.add_typer(timestamp_app(SETTINGS), name="timestamp")
+    named = next((one for one in arguments if not one.startswith("-")), "")
+    for name, summary in (COMMANDS | GROUPS).items():
+        whole = name == named or _COMPLETION in os.environ
+        (_add_whole if whole else _add_name)(app, name, _(summary))
     return app
+
+
+def _add_whole(app: typer.Typer, name: str, summary: str) -> None:
+    module = import_module(f"archiver.cli.{_module(name)}")
+    if name in GROUPS:
+        group: Callable[[dict[str, Any], str], typer.Typer] = getattr(module, f"{name}_app")
+        app.add_typer(group(SETTINGS, summary), name=name)
+    else:
+        getattr(module, f"add_{name}")(app, summary)
+
+
+def _module(name: str) -> str:
+    return name if name in (*GROUPS, "setup") else "vault"
+
+
+def _add_name(app: typer.Typer, name: str, summary: str) -> None:
+    """Enough for the list of commands; it is never run."""
+
+    @app.command(name, help=summary)
+    def listed() -> None:
+        pass

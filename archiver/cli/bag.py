@@ -14,15 +14,14 @@ from archiver.cli.bag_create import add_create
 from archiver.cli.bag_show import add_show
 from archiver.cli.bag_sign import add_sign, add_timestamp
 from archiver.cli.bag_verify import add_verify
-from archiver.i18n import _
 
 __all__ = ["bag_app"]
 
 
-def bag_app(settings: dict[str, Any]) -> typer.Typer:
+def bag_app(settings: dict[str, Any], summary: str) -> typer.Typer:
     """The group ``archiver bag``."""
     app = typer.Typer(
-        help=_("Make, check, sign and look at bags."),
+        help=summary,
         rich_markup_mode=None,
         no_args_is_help=True,
         context_settings=settings,

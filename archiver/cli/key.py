@@ -21,10 +21,10 @@ __all__ = ["key_app"]
 FIRST_SIGNER = "signer"
 
 
-def key_app(settings: dict[str, Any]) -> typer.Typer:
+def key_app(settings: dict[str, Any], summary: str) -> typer.Typer:
     """The group ``archiver key``."""
     app = typer.Typer(
-        help=_("Make and keep keys: a CA, signers, the trust list. 'archiver setup' guides you."),
+        help=summary,
         rich_markup_mode=None,
         no_args_is_help=True,
         context_settings=settings,

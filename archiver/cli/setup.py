@@ -26,14 +26,11 @@ __all__ = ["add_setup"]
 SHEET = "recovery-sheet.txt"
 
 
-def add_setup(app: typer.Typer) -> None:
+def add_setup(app: typer.Typer, summary: str) -> None:
     """``setup``."""
 
     @app.command(
-        help=_(
-            "Set up keys in one guided conversation: a CA, your signer, trusted time, a recovery"
-            " sheet, a tested restore. Can be run again at any time."
-        ),
+        help=summary,
         epilog=_("Example: archiver setup"),
     )
     def setup(

@@ -16,10 +16,10 @@ from archiver.i18n import _
 __all__ = ["timestamp_app"]
 
 
-def timestamp_app(settings: dict[str, Any]) -> typer.Typer:
+def timestamp_app(settings: dict[str, Any], summary: str) -> typer.Typer:
     """The group ``archiver timestamp``."""
     app = typer.Typer(
-        help=_("Time stamps without a network: requests go out on a stick, answers come back."),
+        help=summary,
         rich_markup_mode=None,
         no_args_is_help=True,
         context_settings=settings,

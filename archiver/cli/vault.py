@@ -19,15 +19,9 @@ from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.errors import NotFoundError, UsageError
 from archiver.i18n import N_, _
 
-__all__ = ["add_vault_commands"]
+__all__ = ["add_events", "add_ingest", "add_init", "add_list", "add_show"]
 
 _STATES = {"begun": N_("begun"), "sealed": N_("sealed"), "refused": N_("refused")}
-
-
-def add_vault_commands(app: typer.Typer) -> None:
-    """Put them at the top of the tree: they are the daily path."""
-    for add in (_add_init, _add_ingest, _add_list, _add_show, _add_events):
-        add(app)
 
 
 def _vault_option() -> Any:
@@ -45,9 +39,11 @@ def _vault(given: str) -> Any:
     return open_vault(place)
 
 
-def _add_init(app: typer.Typer) -> None:
+def add_init(app: typer.Typer, summary: str) -> None:
+    """``init``."""
+
     @app.command(
-        help=_("Make a vault: a directory in which sealed bags are kept, case by case."),
+        help=summary,
         epilog=_("Example: archiver init vault"),
     )
     def init(
@@ -77,12 +73,11 @@ def _add_init(app: typer.Typer) -> None:
         return 0
 
 
-def _add_ingest(app: typer.Typer) -> None:
+def add_ingest(app: typer.Typer, summary: str) -> None:
+    """``ingest``."""
+
     @app.command(
-        help=_(
-            "Make a sealed bag of the sources in the vault, as the next item of a case. Sources"
-            " are only read; the bag is read back before it counts."
-        ),
+        help=summary,
         epilog=_("Example: archiver ingest evidence/ --case caso-014 --key ana-laptop"),
     )
     def ingest(
@@ -204,10 +199,12 @@ def _items(vault: Any) -> list[Any]:
     return found
 
 
-def _add_list(app: typer.Typer) -> None:
+def add_list(app: typer.Typer, summary: str) -> None:
+    """``list``."""
+
     @app.command(
         "list",
-        help=_("List the items of the vault, or of a case."),
+        help=summary,
         epilog=_("Example: archiver list --case caso-014"),
     )
     def list_items(
@@ -258,9 +255,11 @@ def _find(vault: Any, wanted: str) -> tuple[str, Any]:
     )
 
 
-def _add_show(app: typer.Typer) -> None:
+def add_show(app: typer.Typer, summary: str) -> None:
+    """``show``."""
+
     @app.command(
-        help=_("Show an item: where its bag lies, what the log keeps of it."),
+        help=summary,
         epilog=_("Example: archiver show caso-014-E-0001"),
     )
     def show(
@@ -282,12 +281,11 @@ def _add_show(app: typer.Typer) -> None:
         return 0
 
 
-def _add_events(app: typer.Typer) -> None:
+def add_events(app: typer.Typer, summary: str) -> None:
+    """``events``."""
+
     @app.command(
-        help=_(
-            "Tell what happened, from the custody logs; 'verify' checks their chains, and that the"
-            " bags are those that were sealed."
-        ),
+        help=summary,
         epilog=_("Example: archiver events caso-014-E-0001"),
     )
     def events(
