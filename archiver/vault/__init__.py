@@ -9,6 +9,7 @@ Job: make and open one, its lock, its paths. Limits: what happens to its items i
       vault.toml             identifier, layout, policy
       bags/<case>/<item>/    sealed bags: the truth
       custody/<case>.jsonl   what happened: hash-chained, allots the numbers
+      custody/checkpoints/   the state of all logs at a moment, signed
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from archiver.errors import (
 from archiver.filesystem import write_new_file
 from archiver.i18n import _
 
-__all__ = ["CASE", "Vault", "check_case", "create_vault", "open_vault"]
+__all__ = ["CASE", "CUSTODY", "Vault", "check_case", "create_vault", "open_vault"]
 
 CONFIG_FILE = "vault.toml"
 LAYOUT = 1

@@ -1,23 +1,33 @@
 """Whether a vault's logs are unbroken, and its bags those that the logs tell of.
 
-Job: chains, heads, and the digest of each bag's tag manifest. Limits: reads no payload;
-that is what an audit is for. Writes nothing.
+Job: chains, heads, checkpoints, and the digest of each bag's tag manifest. Limits: reads
+no payload; that is what an audit is for. Writes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from archiver.custody import line_digest, tree_hash
-from archiver.errors import LogError
+from archiver.errors import FormatError, LogError
 from archiver.i18n import _
+from archiver.pki.anchors import Anchors, Standing, judge_signer
+from archiver.pki.cms import MAX_CMS_BYTES, CmsError, SignedData, parse_signed_data
+from archiver.signing import check_manifest_signature
 from archiver.vault import Vault
+from archiver.vault.checkpoint import (
+    MAX_CHECKPOINT_BYTES,
+    checkpoint_files,
+    compare,
+    parse_checkpoint,
+)
 from archiver.vault.register import SEALED, Register, read_register
 
-__all__ = ["CaseState", "LogProblem", "LogReport", "check_logs"]
+__all__ = ["CaseState", "CheckpointState", "LogProblem", "LogReport", "check_logs"]
 
 _SIGNED_FILE = "tagmanifest-sha512.txt"
 
@@ -41,17 +51,36 @@ class LogProblem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointState:
+    """A checkpoint that the logs still begin with: ``signers`` have signed it, of these
+    ``trusted`` by the checker's anchors.
+    """
+
+    path: str
+    at: datetime
+    signers: tuple[str, ...]
+    trusted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogReport:
-    """All cases whose chains hold, and everything that is wrong."""
+    """All cases whose chains hold, all checkpoints that they begin with, and everything
+    that is wrong.
+    """
 
     cases: tuple[CaseState, ...]
+    checkpoints: tuple[CheckpointState, ...]
     problems: tuple[LogProblem, ...]
 
 
-def check_logs(vault: Vault, heads: Sequence[str] = ()) -> LogReport:
+def check_logs(
+    vault: Vault, heads: Sequence[str] = (), anchors: Anchors | None = None
+) -> LogReport:
     """Check every log and what it says of its bags. ``heads`` are ones that were written
     down earlier: each must be in a chain, or what came before it was cut or changed.
+    With ``anchors`` a checkpoint that nobody trusted has signed is a problem.
     """
+    registers: list[Register] = []
     states: list[CaseState] = []
     problems: list[LogProblem] = []
     passed: set[str] = set()
@@ -62,6 +91,7 @@ def check_logs(vault: Vault, heads: Sequence[str] = ()) -> LogReport:
         except LogError as error:
             problems.append(LogProblem(path=path, problem=error.message))
             continue
+        registers.append(register)
         lines = [link.line() for link in register.links]
         passed |= {line_digest(line) for line in lines}
         states.append(
@@ -72,7 +102,71 @@ def check_logs(vault: Vault, heads: Sequence[str] = ()) -> LogReport:
         if head.lower() not in passed:
             text = _("no chain has the head {head}: events behind it were cut off or changed")
             problems.append(LogProblem(path=vault.path, problem=text.format(head=head)))
-    return LogReport(cases=tuple(states), problems=tuple(problems))
+    checkpoints = list(_checkpoints(vault, registers, anchors, problems))
+    return LogReport(cases=tuple(states), checkpoints=tuple(checkpoints), problems=tuple(problems))
+
+
+def _checkpoints(
+    vault: Vault,
+    registers: Sequence[Register],
+    anchors: Anchors | None,
+    problems: list[LogProblem],
+) -> Iterator[CheckpointState]:
+    expected = 0
+    for number, path in checkpoint_files(vault):
+        expected += 1
+        if number != expected:
+            problems.append(LogProblem(path=path, problem=_("the checkpoint before it is gone")))
+            expected = number
+        try:
+            with open(path, "rb") as file:
+                data = file.read(MAX_CHECKPOINT_BYTES)
+            checkpoint = parse_checkpoint(data)
+        except (OSError, FormatError) as error:
+            reason = _(error.message) if isinstance(error, FormatError) else str(error.strerror)
+            problems.append(LogProblem(path=path, problem=reason))
+            continue
+        if checkpoint.vault != vault.identifier:
+            problems.append(LogProblem(path=path, problem=_("it is another vault's")))
+            continue
+        for case in compare(checkpoint, registers):
+            text = _("the log of {case} no longer begins with what this checkpoint saw")
+            problems.append(LogProblem(path=path, problem=text.format(case=case)))
+        signers = list(_signers(path, data, problems))
+        trusted = [one for one in signers if anchors and _is_trusted(one, anchors)]
+        if anchors is not None and not trusted:
+            text = _("nobody whom you trust has signed this checkpoint")
+            problems.append(LogProblem(path=path, problem=text))
+        yield CheckpointState(
+            path=path,
+            at=checkpoint.at,
+            signers=tuple(one.certificate.name for one in signers),
+            trusted=len(trusted),
+        )
+
+
+def _signers(path: str, data: bytes, problems: list[LogProblem]) -> Iterator[SignedData]:
+    """The signatures over a checkpoint that hold."""
+    directory, name = os.path.split(path)
+    for entry in sorted(os.listdir(directory)):
+        if not entry.startswith(f"{name}.") or not entry.endswith(".p7s"):
+            continue
+        place = os.path.join(directory, entry)
+        try:
+            with open(place, "rb") as file:
+                signed = parse_signed_data(file.read(MAX_CMS_BYTES + 1))
+            check_manifest_signature(signed, data)
+            yield signed
+        except CmsError as error:
+            text = _("the signature doesn't hold: {reason}").format(reason=_(error.message))
+            problems.append(LogProblem(path=place, problem=text))
+        except OSError as error:
+            problems.append(LogProblem(path=place, problem=str(error.strerror)))
+
+
+def _is_trusted(signed: SignedData, anchors: Anchors) -> bool:
+    trust = judge_signer(signed.certificate, signed.certificates, anchors, None, datetime.now(UTC))
+    return trust.standing is Standing.TRUSTED and not signed.certificate.why_not_signer()
 
 
 def _of_case(vault: Vault, register: Register) -> Iterable[LogProblem]:
