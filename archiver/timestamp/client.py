@@ -118,11 +118,15 @@ def fetch(request: urllib.request.Request, limit: int, seconds: float) -> bytes:
     thread.start()
     thread.join(seconds)
     if not outcome:
-        raise PassingError(_("no whole answer within {count} seconds").format(count=int(seconds)))
+        raise _too_slow(seconds)
     found = outcome[0]
     if isinstance(found, BaseException):
         raise found
     return found
+
+
+def _too_slow(seconds: float) -> PassingError:
+    return PassingError(_("no whole answer within {count} seconds").format(count=int(seconds)))
 
 
 def _exchange(request: urllib.request.Request, limit: int, seconds: float) -> bytes:
@@ -139,6 +143,8 @@ def _exchange(request: urllib.request.Request, limit: int, seconds: float) -> by
         raise _unreachable(request.full_url, told) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         cause = getattr(error, "reason", None) or error
+        if isinstance(cause, TimeoutError):
+            raise _too_slow(seconds) from error
         reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
         raise PassingError(reason) from error
     if len(body) > limit:
