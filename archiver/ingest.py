@@ -22,6 +22,7 @@ from typing import Any
 from archiver.bag.model import BagInfo
 from archiver.bag.plan import Plan
 from archiver.bag.progress import Progress
+from archiver.bag.proofs import SIGNED_FILE
 from archiver.custody import CUSTODY_PATH, Event, line_digest
 from archiver.errors import AlreadyExistsError, SourceError, VaultError, storage_error
 from archiver.i18n import _
@@ -31,8 +32,6 @@ from archiver.vault.register import BEGUN, SEALED, Item, Register, read_register
 from archiver.verify import Verdict, verify_bag
 
 __all__ = ["IngestOptions", "Ingested", "ingest", "source_key"]
-
-SIGNED_FILE = "tagmanifest-sha512.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

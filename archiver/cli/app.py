@@ -33,6 +33,10 @@ COMMANDS = {
     ),
     "list": N_("List the items of the vault, or of a case."),
     "show": N_("Show an item: where its bag lies, what the log keeps of it."),
+    "audit": N_(
+        "Read what the vault keeps and compare it with its log, the longest unchecked first."
+        " Exit code 1 while anything is damaged."
+    ),
     "events": N_(
         "Tell what happened, from the custody logs; 'verify' checks their chains, and that the"
         " bags are those that were sealed."
@@ -109,7 +113,7 @@ def _add_whole(app: typer.Typer, name: str, summary: str) -> None:
 
 
 def _module(name: str) -> str:
-    return name if name in (*GROUPS, "setup") else "vault"
+    return name if name in (*GROUPS, "setup", "audit") else "vault"
 
 
 def _add_name(app: typer.Typer, name: str, summary: str) -> None:

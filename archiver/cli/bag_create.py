@@ -17,6 +17,7 @@ from archiver.cli.options import (
     tsa_root_option,
 )
 from archiver.cli.output import Output, count_files, finding_json, human_size, printable
+from archiver.cli.sizes import parse_size
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 
@@ -175,7 +176,7 @@ def add_create(app: typer.Typer) -> None:
             info=info or [],
             verify_after=verify_after,
             max_files=max_files,
-            max_bytes=_size(max_bytes) if max_bytes else None,
+            max_bytes=parse_size(max_bytes) if max_bytes else None,
             keys=tuple(key or ()),
             key_dir=key_dir,
             passphrase_files=tuple(passphrase_file or ()),
@@ -376,19 +377,6 @@ def _group_info(info: Any, group: str, number: int, count: int) -> Any:
     if info.first("Bag-Group-Identifier") is None:
         elements.insert(0, ("Bag-Group-Identifier", group))
     return info.with_elements(elements)
-
-
-def _size(text: str) -> int:
-    """``4G`` as bytes."""
-    units = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-    digits = text.rstrip("KMGTkmgt")
-    unit = units.get(text[len(digits) :].upper())
-    if not digits.isdecimal() or unit is None or int(digits) == 0:
-        raise UsageError(
-            _("{text!r} is no size").format(text=text),
-            hint=_("Write bytes, or a number with K, M, G or T: 4G."),
-        )
-    return int(digits) * unit
 
 
 def _told_of_creation(

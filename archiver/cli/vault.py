@@ -20,16 +20,32 @@ from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.errors import NotFoundError, UsageError
 from archiver.i18n import N_, _
 
-__all__ = ["add_events", "add_ingest", "add_init", "add_list", "add_show"]
+__all__ = [
+    "add_events",
+    "add_ingest",
+    "add_init",
+    "add_list",
+    "add_show",
+    "find_vault",
+    "vault_option",
+]
 
+_RESULTS = {
+    "good": N_("good"),
+    "damaged": N_("DAMAGED"),
+    "missing": N_("MISSING"),
+    "undecided": N_("UNDECIDED"),
+}
 _STATES = {"begun": N_("begun"), "sealed": N_("sealed"), "refused": N_("refused")}
 
 
-def _vault_option() -> Any:
+def vault_option() -> Any:
+    """``--vault``."""
     return typer.Option("--vault", metavar="DIR", help=_("The vault (else ARCHIVER_VAULT)."))
 
 
-def _vault(given: str) -> Any:
+def find_vault(given: str) -> Any:
+    """The vault that is named, or that of the environment. Raises UsageError, VaultError."""
     from archiver.vault import open_vault
 
     place = given or os.environ.get("ARCHIVER_VAULT", "")
@@ -87,7 +103,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             typer.Argument(metavar="SOURCE...", help=_("What to take in."), show_default=False),
         ],
         case: Annotated[str, typer.Option("--case", metavar="ID", help=_("The case."))],
-        vault: Annotated[str, _vault_option()] = "",
+        vault: Annotated[str, vault_option()] = "",
         key: Annotated[list[str] | None, key_option()] = None,
         unsigned: Annotated[
             bool, typer.Option("--unsigned", help=_("Make a bag that nobody signs."))
@@ -130,7 +146,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         from archiver.vault import check_case
 
         check_case(case)
-        opened, output = _vault(vault), Output(quiet=quiet)
+        opened, output = find_vault(vault), Output(quiet=quiet)
         policy, now = load_policy(opened.policy), datetime.now(UTC)
         _refuse_unsigned(key or [], policy, unsigned=unsigned)
         plan = plan_sources(
@@ -210,10 +226,10 @@ def add_list(app: typer.Typer, summary: str) -> None:
     )
     def list_items(
         case: Annotated[str, typer.Option("--case", metavar="ID", help=_("Only this case."))] = "",
-        vault: Annotated[str, _vault_option()] = "",
+        vault: Annotated[str, vault_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
-        opened, output = _vault(vault), Output()
+        opened, output = find_vault(vault), Output()
         found = [(name, one) for name, one in _items(opened) if case in ("", name)]
         if case and not found:
             raise NotFoundError(
@@ -228,7 +244,12 @@ def add_list(app: typer.Typer, summary: str) -> None:
             size = human_size(one.detail.get("payload_bytes", 0))
             files = count_files(one.detail.get("payload_files", 0))
             since = one.since.isoformat(" ", "seconds")
-            output.line(f"{one.item:<28} {_(_STATES[one.state]):<9} {since}  {files}, {size}")
+            checked = _("not checked yet")
+            if one.checked_at is not None:
+                result = _(_RESULTS.get(one.check_result, _RESULTS["undecided"]))
+                checked = _("{result} on {day}").format(result=result, day=one.checked_at.date())
+            line = f"{one.item:<28} {_(_STATES[one.state]):<9} {since}  {files}, {size}"
+            output.line(f"{line}, {checked}" if one.state == "sealed" else line)
         return 0
 
 
@@ -242,6 +263,8 @@ def _item_json(vault: Any, case: str, one: Any) -> dict[str, object]:
         "bytes": one.detail.get("payload_bytes"),
         "files": one.detail.get("payload_files"),
         "sealed_at": one.since.isoformat() if sealed else None,
+        "checked_at": one.checked_at.isoformat() if one.checked_at else None,
+        "check_result": one.check_result or None,
         "replicas": [],
     }
 
@@ -265,10 +288,10 @@ def add_show(app: typer.Typer, summary: str) -> None:
     )
     def show(
         item: Annotated[str, typer.Argument(metavar="ID", help=_("The item."), show_default=False)],
-        vault: Annotated[str, _vault_option()] = "",
+        vault: Annotated[str, vault_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
-        opened, output = _vault(vault), Output()
+        opened, output = find_vault(vault), Output()
         case, one = _find(opened, item)
         record = _item_json(opened, case, one)
         if as_json:
@@ -312,12 +335,12 @@ def add_events(app: typer.Typer, summary: str) -> None:
         ] = None,
         key_dir: Annotated[str, key_dir_option()] = "",
         passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
-        vault: Annotated[str, _vault_option()] = "",
+        vault: Annotated[str, vault_option()] = "",
         as_json: Annotated[
             bool, typer.Option("--json", help=_("Answer in JSON, one line for each."))
         ] = False,
     ) -> int:
-        opened, output = _vault(vault), Output()
+        opened, output = find_vault(vault), Output()
         if (against_head or trust) and item != "verify":
             raise UsageError(
                 _("--against-head and --trust go with 'archiver events verify'"),

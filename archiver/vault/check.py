@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from archiver.bag.proofs import SIGNED_FILE
 from archiver.custody import line_digest, tree_hash
 from archiver.errors import FormatError, LogError
 from archiver.i18n import _
@@ -28,8 +29,6 @@ from archiver.vault.checkpoint import (
 from archiver.vault.register import SEALED, Register, read_register
 
 __all__ = ["CaseState", "CheckpointState", "LogProblem", "LogReport", "check_logs"]
-
-_SIGNED_FILE = "tagmanifest-sha512.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +188,7 @@ def _of_bag(path: str, expected: str) -> str:
     if not os.path.isdir(path):
         return _("MISSING: the log says that this bag was sealed")
     try:
-        with open(os.path.join(path, _SIGNED_FILE), "rb") as file:
+        with open(os.path.join(path, SIGNED_FILE), "rb") as file:
             found = hashlib.file_digest(file, "sha512").hexdigest()
     except OSError as error:
         return _("can't be read: {reason}").format(reason=error.strerror or str(error))

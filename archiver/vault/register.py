@@ -28,7 +28,9 @@ BEGUN, SEALED, REFUSED = "begun", "sealed", "refused"
 
 @dataclass(slots=True, kw_only=True)
 class Item:
-    """One numbered item. ``detail`` is that of the event that ended its ingestion."""
+    """One numbered item. ``detail`` is that of the event that ended its ingestion;
+    ``checked_at`` and ``check_result`` are those of its last fixity check.
+    """
 
     item: str
     number: int
@@ -36,6 +38,8 @@ class Item:
     state: str
     since: datetime
     detail: dict[str, Any] = field(default_factory=dict)
+    checked_at: datetime | None = None
+    check_result: str = ""
 
 
 @dataclass(slots=True)
@@ -109,6 +113,9 @@ class Register:
             item = self.items[detail["item"]]
             item.state = SEALED if event.outcome == "success" else REFUSED
             item.since, item.detail = event.at, dict(detail)
+        elif event.type == "fixity check" and detail.get("item") in self.items:
+            item = self.items[detail["item"]]
+            item.checked_at, item.check_result = event.at, str(detail["result"])
 
 
 def _write_at(descriptor: int, data: bytes, offset: int) -> None:

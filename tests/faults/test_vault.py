@@ -92,6 +92,28 @@ def test_each_system_call(scene: Scene, call: str, how: str, full: bool) -> None
         scene.judge(vault, f"{how} at {call} {number}")
 
 
+@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@pytest.mark.parametrize("call", ["pwrite64", "fsync", "openat"])
+def test_kills_while_auditing(scene: Scene, call: str, full: bool) -> None:
+    """A check is written down whole or not at all; the next audit goes on."""
+    vault = scene.vault()
+    assert scene.run(vault).returncode == 0
+    command = [sys.executable, "-m", "archiver", "audit", "--all", "--vault", vault.path]
+    for number in range(1, 40 if full else 4):
+        inject = f"inject={call}:signal=SIGKILL:when={number}"
+        strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
+        path = ["-P", vault.log_path("c")]
+        subprocess.run(
+            [*strace, *path, *command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, check=False
+        )
+        scene.tally["kills"] += 1
+        register = read_register("c", vault.log_path("c"))
+        assert {one.state for one in register.items.values()} == {"sealed"}
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert check_logs(vault).problems == ()
+
+
 def test_kills_at_random_instants(scene: Scene, full: bool) -> None:
     begun = time.monotonic()
     probe = scene.vault()

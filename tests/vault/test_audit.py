@@ -1,0 +1,207 @@
+"""Audits: damage is found and named, in every way a bag can be damaged; history is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archiver.audit import AuditOptions, Result, audit, choose_due, open_incidents
+from archiver.errors import LogError, UnreadableError
+from archiver.vault import Vault, open_vault
+from archiver.vault.check import check_logs
+from archiver.vault.register import read_register
+from tests.bag.making import ENVIRONMENT, ROOT
+from tests.faults.checks import can_trace
+from tests.helpers import Ran, run
+from tests.sealing import DAY, NOW, Office, make_source, write_key
+
+
+@pytest.fixture
+def vault(
+    tmp_path: Path,
+    office: Office,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Vault:
+    """Three sealed items in two cases."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARCHIVER_VAULT", str(tmp_path / "vault"))
+    write_key(office.ana, tmp_path / "keys", "ana")
+    assert run(capsys, "init", "vault").code == 0
+    for case, name in (("a", "one"), ("a", "two"), ("b", "three")):
+        make_source(tmp_path / name, {"witness-maria.txt": name.encode(), "x.bin": b"x" * 5000})
+        done = run(capsys, "ingest", name, "--case", case, "--key", "keys/ana.key")
+        assert done.code == 0, done.err
+    return open_vault(str(tmp_path / "vault"))
+
+
+def bag(vault: Vault) -> Path:
+    place = Path(vault.bag_path("a", "a-E-0001"))
+    for path in [place, *place.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return place
+
+
+def results(vault: Vault, now: datetime = NOW, **options: Any) -> dict[str, str]:
+    found = audit(vault, AuditOptions(**options), lambda: now)
+    return {one.item: one.result.value for one in found}
+
+
+GOOD = {"a-E-0001": "good", "a-E-0002": "good", "b-E-0001": "good"}
+
+
+def test_all_is_good(vault: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    done = run(capsys, "audit")
+    assert (done.code, done.out.count(": good")) == (0, 3)
+    assert "3 items checked, 3 good; open incidents: none" in done.err
+    assert check_logs(vault).problems == ()
+    events = read_register("a", vault.log_path("a")).links[-2:]
+    assert [link.event.type for link in events] == ["fixity check"] * 2
+
+
+def flip(place: Path) -> None:
+    path = place / "data/x.bin"
+    data = bytearray(path.read_bytes())
+    data[2500] ^= 1
+    path.write_bytes(bytes(data))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a bit flipped": flip,
+    "a byte cut": lambda place: (place / "data/x.bin").write_bytes(b"x" * 4999),
+    "a file gone": lambda place: (place / "data/x.bin").unlink(),
+    "a file added": lambda place: (place / "data/y").write_bytes(b""),
+    "a tag file added": lambda place: (place / "metadata/y").write_bytes(b""),
+    "the tag manifest gone": lambda place: (place / "tagmanifest-sha512.txt").unlink(),
+    "the signatures gone": lambda place: shutil.rmtree(place / "signatures"),
+    "the declaration gone": lambda place: (place / "bagit.txt").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGES))
+def test_damage(damage: str, vault: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    DAMAGES[damage](bag(vault))
+    done = run(capsys, "audit")
+    assert done.code == 1
+    assert "a-E-0001: DAMAGED" in done.out
+    assert "b-E-0001: good" in done.out
+    assert open_incidents(vault) == ["a-E-0001"]
+    assert "maria" not in Path(vault.log_path("a")).read_text()
+    assert "DAMAGED" in run(capsys, "list", "--case", "a").out
+
+
+def test_an_exchanged_bag(vault: Vault) -> None:
+    """It is sound by itself, and not the one that was sealed."""
+    place, other = bag(vault), Path(vault.bag_path("a", "a-E-0002"))
+    shutil.rmtree(place)
+    shutil.copytree(other, place)
+    assert results(vault)["a-E-0001"] == "damaged"
+
+
+def test_a_bag_gone_and_a_disk_gone(vault: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    place = bag(vault)
+    place.rename(place.with_name(".elsewhere"))
+    assert results(vault) == GOOD | {"a-E-0001": "missing"}
+    bags = Path(vault.path) / "bags"
+    bags.rename(bags.with_name("unmounted"))
+    assert set(results(vault).values()) == {"undecided"}
+    bags.with_name("unmounted").rename(bags)
+    place.with_name(".elsewhere").rename(place)
+    assert run(capsys, "audit", "--all").code == 0
+    assert open_incidents(vault) == []
+
+
+def test_an_incident_stays_open_until_it_is_good_again(
+    vault: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = bag(vault)
+    data = (place / "data/x.bin").read_bytes()
+    flip(place)
+    assert run(capsys, "audit").code == 1
+    later = run(capsys, "audit", "--due")  # nothing is due, and it is open still
+    assert (later.code, "0 items checked" in later.err) == (1, True)
+    (place / "data/x.bin").write_bytes(data)
+    assert run(capsys, "audit", "--all", "-q").code == 0
+
+
+def test_the_oldest_come_first(vault: Vault) -> None:
+    assert results(vault, NOW - 100 * DAY, size_bytes=1) == {"a-E-0001": "good"}
+    assert results(vault, NOW - 50 * DAY, size_bytes=1) == {"a-E-0002": "good"}
+    every = timedelta(days=90)
+    due = [item.item for _case, item in choose_due(vault, AuditOptions(every=every), NOW)]
+    assert due == ["b-E-0001", "a-E-0001"]
+    assert results(vault, seconds=0.0) == {}
+    assert results(vault, every=every) == {"b-E-0001": "good", "a-E-0001": "good"}
+    assert results(vault, every=every) == {}
+    assert list(results(vault)) == ["a-E-0002", "a-E-0001", "b-E-0001"]
+
+
+def test_a_passing_fault_is_read_once_more(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    from archiver.verify import verify_bag as real
+
+    calls: list[str] = []
+
+    def flaky(path: str, **options: Any) -> Any:
+        calls.append(path)
+        if len(calls) == 1:
+            raise UnreadableError("input/output error")
+        return real(path, **options)
+
+    monkeypatch.setattr("archiver.audit.verify_bag", flaky)
+    assert results(vault) == GOOD
+    assert len(calls) == 4
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+def test_a_disk_that_answers_eio_is_no_damage(vault: Vault) -> None:
+    """The real error, from every read of a payload file."""
+    calls = "readv,read,pread64,preadv"
+    strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", f"{bag(vault)}/data/x.bin"]
+    strace += ["-e", f"trace={calls}", "-e", f"inject={calls}:error=EIO"]
+    command = [sys.executable, "-m", "archiver", "audit", "--json", "--vault", vault.path]
+    done = subprocess.run(
+        [*strace, *command],
+        env=ENVIRONMENT,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {one["id"]: one["result"] for one in lines[:-1]} == GOOD | {"a-E-0001": "undecided"}
+    assert lines[-1]["open_incidents"] == ["a-E-0001"]
+    assert done.returncode == 3
+
+
+def test_a_broken_log_ends_it(vault: Vault) -> None:
+    Path(vault.log_path("a")).write_bytes(b"garbage\n")
+    with pytest.raises(LogError):
+        results(vault)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--all", "--due"), ("--for", "soon"), ("--for", "2"), ("--bytes", "much"), ("--days", "-1")],
+)
+def test_wrong_words(
+    arguments: tuple[str, ...], vault: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: Ran = run(capsys, "audit", *arguments)
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+
+
+def test_limits_from_the_command_line(vault: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "audit", "--for", "0s").out == ""
+    one = run(capsys, "audit", "--bytes", "1", "--json").out.splitlines()
+    assert len(one) == 2
+    assert json.loads(one[1])["checked"] == 1
+    assert Result.GOOD.value == json.loads(one[0])["result"]
