@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from cryptography.x509 import Name
 
-from archiver.bag.proofs import SIGNED_FILE, is_ours
+from archiver.bag.proofs import SIGNED_FILE, is_ours, signature_path
 from archiver.bag.tree import BagTree
 from archiver.bag.validate import BagFacts
 from archiver.digest import ALGORITHMS, Algorithm
@@ -49,7 +49,7 @@ __all__ = ["Seal", "SealRequest", "Signature", "Stamp", "check_seal"]
 
 SEAL_LABEL = "Archiver-Seal"
 STAMP_LABEL = "Archiver-Time-Stamp"
-MAX_SIGNATURES = 1000
+MAX_SIGNATURES = 200
 _MAX_STAMPS = 32
 _MAX_STAMPS_OF_BAG = 256
 _MAX_BAG_CERTIFICATES = 128
@@ -300,7 +300,9 @@ class _Check:
         return b"".join(parts)
 
     def _signatures(self) -> tuple[Signature, ...]:
-        """All of them, those that are declared first."""
+        """All of them. Each signer's own file is judged before copies of it, so that no copy
+        can use up what there is of time for it.
+        """
         declared = {f"signatures/{one[:16]}.p7s" for one in self._declared}
         files = sorted(
             self._facts.proofs.signatures,
@@ -316,23 +318,25 @@ class _Check:
             content = None
         if content is not None and not self._is_what_was_read(content):
             self._findings.add("U-BAG-202", SIGNED_FILE)
-        return tuple(self._signature(file, content) for file in files[:MAX_SIGNATURES])
+        read = [self._signature(file, content) for file in files[:MAX_SIGNATURES]]
+        own = sorted(read, key=lambda one: one[0].file != signature_path(one[0].fingerprint))
+        return tuple(self._judged(*one) for one in own)
 
     def _is_what_was_read(self, content: bytes) -> bool:
         """Whether the signed bytes are those that steps 1 to 3 went by."""
         return hashlib.sha512(content).hexdigest() == self._facts.signed_digest
 
-    def _signature(self, file: str, content: bytes | None) -> Signature:
+    def _signature(
+        self, file: str, content: bytes | None
+    ) -> tuple[Signature, SignedData | None, bytes]:
+        """A signature and whether it holds, with what it was read as and its bytes."""
         try:
             data = self._read(file, MAX_CMS_BYTES)
-            copied = self._seen.setdefault(hashlib.sha256(data).digest(), file)
-            if copied != file:
-                return self._broken(file, N_("it is a copy of another signature"))
             signed = parse_signed_data(data)
         except OSError as error:
-            return replace(self._broken(file, _reason(error)), unreadable=True)
+            return replace(self._broken(file, _reason(error)), unreadable=True), None, b""
         except CmsError as error:
-            return self._broken(file, error.message)
+            return self._broken(file, error.message), None, b""
         certificate = signed.certificate
         found = Signature(
             file=file,
@@ -345,14 +349,15 @@ class _Check:
             certificate=certificate,
         )
         if content is None:
-            return replace(found, problem=N_("what it was made over is missing"), unreadable=True)
+            problem = N_("what it was made over is missing")
+            return replace(found, problem=problem, unreadable=True), None, b""
         try:
             check_manifest_signature(signed, content)
         except MismatchError as error:
-            return replace(found, problem=error.message, altered=True)
+            return replace(found, problem=error.message, altered=True), None, b""
         except CmsError as error:
-            return replace(found, problem=error.message)
-        return self._judged(replace(found, stamps=self._stamps(file, data, certificate)), signed)
+            return replace(found, problem=error.message), None, b""
+        return found, signed, data
 
     def _broken(self, file: str, problem: str) -> Signature:
         declared = any(file == f"signatures/{one[:16]}.p7s" for one in self._declared)
@@ -360,7 +365,13 @@ class _Check:
 
     # -- step 6: trust
 
-    def _judged(self, found: Signature, signed: SignedData) -> Signature:
+    def _judged(self, found: Signature, signed: SignedData | None, data: bytes) -> Signature:
+        """One that holds, with its time stamps and what is to be said of its signer."""
+        if signed is None:
+            return found
+        if self._seen.setdefault(hashlib.sha256(data).digest(), found.file) != found.file:
+            return replace(found, problem=N_("it is a copy of another signature"))
+        found = replace(found, stamps=self._stamps(found.file, data, signed.certificate))
         times = [one.latest for one in found.stamps if one.trusted and one.latest]
         proven = Proven(min(times)) if times else None
         trust = judge_signer(

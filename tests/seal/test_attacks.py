@@ -565,6 +565,12 @@ def test_a_copy_of_a_good_signature_changes_nothing(
     assert check(bag, trusting).exit_code == 0
     shutil.copy(signature_of(bag, office.ana), bag / "signatures/zz.p7s")
     shutil.copy(signature_of(bag, office.ana), bag / "signatures/00.p7s")
+    (stamp,) = stamps_of(bag)
+    for number in range(20):  # named as ours are, each with as many stamps as are looked at
+        copied = bag / f"signatures/{number:016}.p7s"
+        shutil.copy(signature_of(bag, office.ana), copied)
+        for other in range(32):
+            shutil.copy(stamp, copied.with_name(f"{copied.name}.{other:016}.tsr"))
     policy = Policy(name="one", proof=ProofPolicy(signatures=1, time_stamps=1))
     assert check(bag, trusting, policy=policy).exit_code == 0
 
