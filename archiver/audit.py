@@ -22,11 +22,21 @@ from archiver.bag.proofs import SIGNED_FILE
 from archiver.custody import Event
 from archiver.errors import ArchiverError
 from archiver.findings import Findings
+from archiver.storage import Storage
 from archiver.vault import Vault
 from archiver.vault.register import SEALED, Item, read_register
 from archiver.verify import Verdict, verify_bag
 
-__all__ = ["AuditOptions", "Checked", "Result", "audit", "choose_due", "open_incidents"]
+__all__ = [
+    "AuditOptions",
+    "Checked",
+    "Result",
+    "audit",
+    "check_copy",
+    "choose_due",
+    "look_at",
+    "open_incidents",
+]
 
 
 class Result(enum.Enum):
@@ -54,42 +64,66 @@ class AuditOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """One item that was checked. ``codes`` are those of the findings that count."""
+    """One copy that was checked: ``replica`` is its name, "" for the vault's own. ``codes``
+    are those of the findings that count.
+    """
 
     case: str
     item: str
+    replica: str
     path: str
     result: Result
     codes: tuple[str, ...]
     findings: Findings | None
 
 
-def choose_due(vault: Vault, options: AuditOptions, now: datetime) -> list[tuple[str, Item]]:
-    """The sealed items that are due, those that were never checked first, then the oldest.
+@dataclass(frozen=True, slots=True)
+class _Due:
+    case: str
+    item: Item
+    storage: Storage
+
+    def order(self) -> tuple[float, str, int, str]:
+        """Those never checked first, then the oldest."""
+        last = self.item.checks.get(self.storage.name)
+        return (
+            last.at.timestamp() if last else float("-inf"),
+            self.case,
+            self.item.number,
+            self.storage.name,
+        )
+
+
+def choose_due(vault: Vault, options: AuditOptions, now: datetime) -> list[_Due]:
+    """The copies that are due, those that were never checked first, then the oldest. Of a
+    replica those are that were made; one that can't be reached is passed over.
 
     Raises LogError where a case's log is broken: it can't be said what it holds.
     """
-    found = []
-    for case in vault.cases():
-        register = read_register(case, vault.log_path(case))
-        found += [(case, one) for one in register.items.values() if one.state == SEALED]
+    places = [vault.storage(), *(one for one in vault.replicas() if not one.reachable())]
+    found = [
+        _Due(case, item, place)
+        for case in vault.cases()
+        for item in read_register(case, vault.log_path(case)).items.values()
+        if item.state == SEALED
+        for place in places
+        if not place.name or place.name in item.checks
+    ]
     if options.every is not None:
-        limit = now - options.every
-        found = [(c, one) for c, one in found if one.checked_at is None or one.checked_at <= limit]
-    return sorted(found, key=lambda pair: (_last(pair[1]), pair[0], pair[1].number))
-
-
-def _last(item: Item) -> float:
-    return item.checked_at.timestamp() if item.checked_at else float("-inf")
+        limit = (now - options.every).timestamp()
+        found = [one for one in found if one.order()[0] <= limit]
+    return sorted(found, key=_Due.order)
 
 
 def open_incidents(vault: Vault) -> list[str]:
-    """The items whose last check was not good."""
+    """The copies whose last check was not good: the item, with the replica's name."""
+    names = {"", *(one.name for one in vault.replicas())}
     return [
-        one.item
+        f"{item.item} ({name})" if name else item.item
         for case in vault.cases()
-        for one in read_register(case, vault.log_path(case)).items.values()
-        if one.check_result not in ("", Result.GOOD.value)
+        for item in read_register(case, vault.log_path(case)).items.values()
+        for name, check in sorted(item.checks.items())
+        if name in names and check.result != Result.GOOD.value
     ]
 
 
@@ -100,35 +134,47 @@ def audit(
     *,
     progress: Progress | None = None,
 ) -> Iterator[Checked]:
-    """Check what is due, one item after the other, each written down before the next.
+    """Check what is due, one copy after the other, each written down before the next.
 
     What can't be checked is told as such and never ends the run. ``clock`` gives aware times.
     """
     begun, size = time.monotonic(), 0
-    for case, item in choose_due(vault, options, clock()):
+    for due in choose_due(vault, options, clock()):
         if options.seconds is not None and time.monotonic() - begun >= options.seconds:
             return
         if options.size_bytes is not None and size >= options.size_bytes:
             return
-        checked = _check(vault, case, item, progress)
-        size += int(item.detail.get("payload_bytes", 0))
+        checked = check_copy(due.storage, due.case, due.item, progress=progress)
+        size += int(due.item.detail.get("payload_bytes", 0))
         _write_down(vault, checked, clock(), options.wait_seconds)
         yield checked
 
 
-def _check(vault: Vault, case: str, item: Item, progress: Progress | None) -> Checked:
-    path = vault.bag_path(case, item.item)
-    result, codes, findings = _look(path, item, progress)
+def check_copy(
+    storage: Storage, case: str, item: Item, *, progress: Progress | None = None
+) -> Checked:
+    """Read one copy of an item, twice where the disk didn't answer. Writes nothing down."""
+    path = storage.path(case, item.item)
+    result, codes, findings = look_at(path, item, progress=progress)
     if result is Result.UNDECIDED:  # a passing fault of the disk is no finding
-        result, codes, findings = _look(path, item, progress)
+        result, codes, findings = look_at(path, item, progress=progress)
     return Checked(
-        case=case, item=item.item, path=path, result=result, codes=codes, findings=findings
+        case=case,
+        item=item.item,
+        replica=storage.name,
+        path=path,
+        result=result,
+        codes=codes,
+        findings=findings,
     )
 
 
-def _look(
-    path: str, item: Item, progress: Progress | None
+def look_at(
+    path: str, item: Item, *, progress: Progress | None = None
 ) -> tuple[Result, tuple[str, ...], Findings | None]:
+    """Whether what lies at ``path`` is the bag that was sealed as ``item``."""
+    if os.path.islink(path):  # no copy: it is as good as what it leads to, and goes with it
+        return Result.DAMAGED, (), None
     if not os.path.isdir(path):
         # A disk that isn't there hides the whole vault, not one of its bags.
         there = os.path.isdir(os.path.dirname(os.path.dirname(path)))
@@ -155,7 +201,7 @@ def _write_down(vault: Vault, checked: Checked, now: datetime, wait_seconds: flo
         "codes": list(checked.codes),
         "item": checked.item,
         "result": checked.result.value,
-    }
+    } | ({"replica": checked.replica} if checked.replica else {})
     outcome = "success" if checked.result is Result.GOOD else "failure"
     event = Event(type="fixity check", at=now, outcome=outcome, detail=detail)
     with vault.writing(f"audit {checked.case}", wait_seconds):

@@ -58,6 +58,7 @@ EVENT_TYPES = frozenset(
         "virus check",
         "dissemination",
         "deletion",
+        "modification",
         "quarantine",
         "recovery",
     }

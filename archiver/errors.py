@@ -13,7 +13,8 @@
     │                        or changed while being read                     5
     ├── DestinationError     a bag can't be put where it was wanted          5
     ├── VaultError           a vault that can't be used: NotFoundError (2),
-    │                        AlreadyExistsError, LockedError, LogError (1)   5
+    │                        AlreadyExistsError, LockedError, LogError (1),
+    │                        NoIntactReplicaError (1)                        5
     ├── StorageError         a place to keep bytes failed (full, I/O)        5
     └── RemoteError          a TSA is unreachable, or its answer is wrong    5
 
@@ -35,6 +36,7 @@ __all__ = [
     "KeyringError",
     "LockedError",
     "LogError",
+    "NoIntactReplicaError",
     "NotFoundError",
     "PolicyError",
     "RemoteError",
@@ -110,6 +112,12 @@ class AlreadyExistsError(VaultError):
 
 class LockedError(VaultError):
     """Another process is writing."""
+
+
+class NoIntactReplicaError(VaultError):
+    """No copy is what was sealed: there is nothing to repair from."""
+
+    exit_code = 1
 
 
 class LogError(VaultError):

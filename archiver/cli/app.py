@@ -37,6 +37,10 @@ COMMANDS = {
         "Read what the vault keeps and compare it with its log, the longest unchecked first."
         " Exit code 1 while anything is damaged."
     ),
+    "repair": N_(
+        "Make damaged or missing copies of an item good again from one that is proved good. Says"
+        " what it would do; --yes does it. Nothing is written over."
+    ),
     "events": N_(
         "Tell what happened, from the custody logs; 'verify' checks their chains, and that the"
         " bags are those that were sealed."
@@ -44,6 +48,7 @@ COMMANDS = {
 }
 """Commands at the top of the tree: each is ``add_NAME`` in the module that has it."""
 GROUPS = {
+    "replica": N_("Keep copies of the vault's bags in other places."),
     "bag": N_("Make, check, sign and look at bags."),
     "key": N_("Make and keep keys: a CA, signers, the trust list. 'archiver setup' guides you."),
     "timestamp": N_(
@@ -51,6 +56,9 @@ GROUPS = {
     ),
 }
 """Groups of commands: each is ``NAME_app`` in the module of its name."""
+
+
+_OWN_MODULES = (*GROUPS, "setup", "audit")
 
 
 def _show_version(wanted: bool) -> None:
@@ -113,7 +121,7 @@ def _add_whole(app: typer.Typer, name: str, summary: str) -> None:
 
 
 def _module(name: str) -> str:
-    return name if name in (*GROUPS, "setup", "audit") else "vault"
+    return {"repair": "replica"}.get(name, name if name in _OWN_MODULES else "vault")
 
 
 def _add_name(app: typer.Typer, name: str, summary: str) -> None:

@@ -77,6 +77,12 @@ def add_audit(app: typer.Typer, summary: str) -> None:
             seconds=_seconds(duration) if duration else None,
             size_bytes=parse_size(size) if size else None,
         )
+        for place in opened.replicas():
+            problem = place.reachable()
+            if problem:
+                output.warning(
+                    _("{name} was not checked: {problem}").format(name=place.name, problem=problem)
+                )
         counts: dict[str, int] = {}
         progress = progress_for(quiet=quiet)
         for one in check(opened, options, lambda: datetime.now(UTC), progress=progress):
@@ -104,6 +110,7 @@ def _checked_json(one: Any) -> dict[str, object]:
     return {
         "schema": "archiver/audit-item/1",
         "id": one.item,
+        "replica": one.replica or None,
         "case": one.case,
         "path": one.path,
         "result": one.result.value,
@@ -112,7 +119,8 @@ def _checked_json(one: Any) -> dict[str, object]:
 
 
 def _tell(one: Any, output: Output) -> None:
-    output.line(f"{one.item}: {_(_WORDS[one.result.value])}")
+    name = f"{one.item} ({one.replica})" if one.replica else one.item
+    output.line(f"{name}: {_(_WORDS[one.result.value])}")
     if one.result.value == "good":
         return
     shown = [finding for finding in one.findings or () if finding.code[0] in "EU"]

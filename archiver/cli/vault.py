@@ -26,6 +26,7 @@ __all__ = [
     "add_init",
     "add_list",
     "add_show",
+    "find_item",
     "find_vault",
     "vault_option",
 ]
@@ -245,16 +246,20 @@ def add_list(app: typer.Typer, summary: str) -> None:
             files = count_files(one.detail.get("payload_files", 0))
             since = one.since.isoformat(" ", "seconds")
             checked = _("not checked yet")
-            if one.checked_at is not None:
-                result = _(_RESULTS.get(one.check_result, _RESULTS["undecided"]))
-                checked = _("{result} on {day}").format(result=result, day=one.checked_at.date())
+            if one.checks:
+                worst = min(one.checks.values(), key=lambda read: (read.result == "good", read.at))
+                result = _(_RESULTS.get(worst.result, _RESULTS["undecided"]))
+                copies = sum(check.result == "good" for check in one.checks.values())
+                checked = _("{result} on {day}, good copies: {count}").format(
+                    result=result, day=worst.at.date(), count=copies
+                )
             line = f"{one.item:<28} {_(_STATES[one.state]):<9} {since}  {files}, {size}"
             output.line(f"{line}, {checked}" if one.state == "sealed" else line)
         return 0
 
 
 def _item_json(vault: Any, case: str, one: Any) -> dict[str, object]:
-    sealed = one.state == "sealed"
+    sealed, own = one.state == "sealed", one.checks.get("")
     return {
         "id": one.item,
         "case": case,
@@ -263,13 +268,18 @@ def _item_json(vault: Any, case: str, one: Any) -> dict[str, object]:
         "bytes": one.detail.get("payload_bytes"),
         "files": one.detail.get("payload_files"),
         "sealed_at": one.since.isoformat() if sealed else None,
-        "checked_at": one.checked_at.isoformat() if one.checked_at else None,
-        "check_result": one.check_result or None,
-        "replicas": [],
+        "checked_at": own.at.isoformat() if own else None,
+        "check_result": own.result if own else None,
+        "replicas": [
+            {"name": name, "state": check.result, "checked_at": check.at.isoformat()}
+            for name, check in sorted(one.checks.items())
+            if name
+        ],
     }
 
 
-def _find(vault: Any, wanted: str) -> tuple[str, Any]:
+def find_item(vault: Any, wanted: str) -> tuple[str, Any]:
+    """(case, item) of what is named. Raises NotFoundError."""
     for case, one in _items(vault):
         if one.item == wanted:
             return case, one
@@ -292,7 +302,7 @@ def add_show(app: typer.Typer, summary: str) -> None:
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
         opened, output = find_vault(vault), Output()
-        case, one = _find(opened, item)
+        case, one = find_item(opened, item)
         record = _item_json(opened, case, one)
         if as_json:
             output.json({"schema": "archiver/show/1", **record, "detail": one.detail})
@@ -365,7 +375,7 @@ def _tell_events(vault: Any, item: str, output: Output, *, as_json: bool) -> int
     from archiver.vault.register import read_register
 
     if item:
-        _find(vault, item)
+        find_item(vault, item)
     for case in vault.cases():
         for link in read_register(case, vault.log_path(case)).links:
             if item and link.event.detail.get("item") != item:

@@ -7,6 +7,7 @@ Job: make and open one, its lock, its paths. Limits: what happens to its items i
 
     VAULT/
       vault.toml             identifier, layout, policy
+      replicas.json          where else copies are kept
       bags/<case>/<item>/    sealed bags: the truth
       custody/<case>.jsonl   what happened: hash-chained, allots the numbers
       custody/checkpoints/   the state of all logs at a moment, signed
@@ -20,7 +21,7 @@ import os
 import re
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -32,8 +33,9 @@ from archiver.errors import (
     VaultError,
     storage_error,
 )
-from archiver.filesystem import write_new_file
+from archiver.filesystem import replace_file, write_new_file
 from archiver.i18n import _
+from archiver.storage.local import LocalStorage
 
 __all__ = ["CASE", "CUSTODY", "Vault", "check_case", "create_vault", "open_vault"]
 
@@ -42,8 +44,19 @@ LAYOUT = 1
 BAGS, CUSTODY = "bags", "custody"
 CASE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _LOCK_FILE = ".lock"
+_REPLICAS_FILE = "replicas.json"
 _POLL_SECONDS = 0.1
 _MAX_CONFIG_BYTES = 1 << 16
+
+
+class OwnStorage(LocalStorage):
+    """The vault itself: it was opened, so it is there."""
+
+    __slots__ = ()
+
+    def reachable(self) -> str:
+        """See the protocol."""
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +83,38 @@ class Vault:
             raise storage_error(error, self.path) from error
         found = (name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
         return sorted(name for name in found if CASE.fullmatch(name))
+
+    def storage(self) -> LocalStorage:
+        """The vault's own copies, as a place like any other; its name is ""."""
+        return OwnStorage("", self.path, self.identifier)
+
+    def replicas(self) -> list[LocalStorage]:
+        """The places that replicas are kept in. Raises VaultError."""
+        path = os.path.join(self.path, _REPLICAS_FILE)
+        try:
+            with open(path, "rb") as file:
+                found = json.loads(file.read(_MAX_CONFIG_BYTES))
+            return [
+                LocalStorage(str(name), str(place), self.identifier)
+                for name, place in sorted(found["replicas"].items())
+            ]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise VaultError(
+                _("{path} is damaged").format(path=path),
+                hint=_("Put it back from a copy, or remove it and add the replicas again."),
+            ) from error
+
+    def set_replicas(self, replicas: Sequence[LocalStorage]) -> None:
+        """Note the places. Raises StorageError. The caller holds the lock."""
+        path = os.path.join(self.path, _REPLICAS_FILE)
+        places = {one.name: one.directory for one in replicas}
+        data = json.dumps({"replicas": places, "schema": "archiver/replicas/1"}, indent=1)
+        try:
+            replace_file(path, data.encode() + b"\n", 0o644)
+        except OSError as error:
+            raise storage_error(error, path) from error
 
     @contextmanager
     def writing(self, what: str, wait_seconds: float) -> Iterator[None]:

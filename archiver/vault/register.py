@@ -21,15 +21,25 @@ from archiver.errors import FormatError, LogError, storage_error
 from archiver.filesystem import sync_directory, write_new_file
 from archiver.i18n import _
 
-__all__ = ["BEGUN", "REFUSED", "SEALED", "Item", "Register", "read_register"]
+__all__ = ["BEGUN", "REFUSED", "SEALED", "Check", "Item", "Register", "read_register"]
 
 BEGUN, SEALED, REFUSED = "begun", "sealed", "refused"
+_READ_EVENTS = ("fixity check", "replication", "recovery")
+"""After each of these a copy has just been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """When a copy was read last, and what was found: good, damaged, missing, undecided."""
+
+    at: datetime
+    result: str
 
 
 @dataclass(slots=True, kw_only=True)
 class Item:
     """One numbered item. ``detail`` is that of the event that ended its ingestion;
-    ``checked_at`` and ``check_result`` are those of its last fixity check.
+    ``checks`` are the last ones of each copy, by the replica's name, "" for the vault's own.
     """
 
     item: str
@@ -38,8 +48,7 @@ class Item:
     state: str
     since: datetime
     detail: dict[str, Any] = field(default_factory=dict)
-    checked_at: datetime | None = None
-    check_result: str = ""
+    checks: dict[str, Check] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -91,7 +100,7 @@ class Register:
         os.truncate(self.path, self.size)
         detail = {"set_aside": os.path.basename(place), "sha256": digest, "size": len(self.torn)}
         self.torn = b""
-        return Event(type="recovery", at=at, detail=detail)
+        return Event(type="modification", at=at, detail=detail)
 
     def _take(self, link: Link, line: bytes) -> None:
         self.lines, self.head = link.seq, line_digest(line)
@@ -113,9 +122,9 @@ class Register:
             item = self.items[detail["item"]]
             item.state = SEALED if event.outcome == "success" else REFUSED
             item.since, item.detail = event.at, dict(detail)
-        elif event.type == "fixity check" and detail.get("item") in self.items:
-            item = self.items[detail["item"]]
-            item.checked_at, item.check_result = event.at, str(detail["result"])
+        elif event.type in _READ_EVENTS and detail.get("item") in self.items:
+            copy = str(detail.get("replica", ""))
+            self.items[detail["item"]].checks[copy] = Check(event.at, str(detail["result"]))
 
 
 def _write_at(descriptor: int, data: bytes, offset: int) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from archiver.vault.register import read_register
 from tests.bag.making import ENVIRONMENT, ROOT
 from tests.faults.checks import can_trace
 from tests.faults.test_seal import CALLS, chosen
-from tests.sealing import Office, check, make_source, write_key
+from tests.sealing import Office, check, make_source, tree, write_key
 
 
 class Scene:
@@ -112,6 +113,120 @@ def test_kills_while_auditing(scene: Scene, call: str, full: bool) -> None:
     done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert check_logs(vault).problems == ()
+
+
+class Replicated:
+    """A vault with one item and a place for its replica, put back before each try."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.vault = scene, scene.vault()
+        assert scene.run(self.vault).returncode == 0
+        self.second = scene.base / "second"
+        assert self.archiver("replica", "add", "second", str(self.second)).returncode == 0
+        self.bag = Path(self.vault.bag_path("c", "c-E-0001"))
+        self.copy = self.second / "bags/c/c-E-0001"
+
+    def archiver(self, *words: str, strace: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+        prefix = ["strace", "-f", "-qq", *strace] if strace else []
+        return subprocess.run(
+            [*prefix, sys.executable, "-m", "archiver", *words, "--vault", self.vault.path],
+            env=ENVIRONMENT,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def keep(self) -> None:
+        """What is there now is where each try begins."""
+        for one in (Path(self.vault.path), self.second):
+            subprocess.run(["cp", "-a", one, f"{one}.kept"], check=True)
+
+    def again(self) -> None:
+        for one in (Path(self.vault.path), self.second):
+            subprocess.run(["rm", "-rf", one], check=True)
+            subprocess.run(["cp", "-a", f"{one}.kept", one], check=True)
+
+    def faults(self, call: str, how: str, *words: str, full: bool) -> Iterator[str]:
+        """Run ``words`` with a fault at each chosen ``call`` that touches either place."""
+        self.keep()
+        log = self.scene.base / "log"
+        done = self.archiver(
+            *words, strace=("-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}")
+        )
+        assert done.returncode == 0, done.stderr
+        lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
+        places = (self.vault.path, str(self.second))
+        numbers = [n for n, line in enumerate(lines, 1) if any(one in line for one in places)]
+        # On kernels before 5.8 syncfs(2) tells no errors, and is not used.
+        assert numbers or call == "syncfs", f"{call} is not used: nothing was tested"
+        for number in chosen(numbers, full):
+            self.again()
+            inject = f"inject={call}:{how}:when={number}"
+            self.archiver(*words, strace=("-o", "/dev/null", "-e", f"trace={call}", "-e", inject))
+            self.scene.tally["kills" if "KILL" in how else "injected errors"] += 1
+            yield f"{how} at {call} {number}"
+            self.scene.tally["whole"] += 1
+
+    def is_sound(self, what: str) -> None:
+        done = self.archiver("audit", "--all")
+        assert (done.returncode, done.stdout.count(": good")) == (0, 2), (what, done)
+        assert check_logs(self.vault).problems == (), what
+
+
+REPLICA_CALLS = (
+    "mkdir",
+    "openat",
+    "sendfile",
+    "chmod",
+    "fsync",
+    "syncfs",
+    "renameat2",
+    "pwrite64",
+)
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC"])
+@pytest.mark.parametrize("call", REPLICA_CALLS)
+def test_faults_while_copying(scene: Scene, call: str, how: str, full: bool) -> None:
+    """A copy that appears is whole; the next sync ends with one good copy."""
+    place = Replicated(scene)
+    before = tree(place.bag, signatures=True)
+    for what in place.faults(call, how, "replica", "sync", full=full):
+        assert tree(place.bag, signatures=True) == before, what
+        if place.copy.exists():
+            assert tree(place.copy, signatures=True) == before, what
+        done = place.archiver("replica", "sync")
+        assert done.returncode == 0, (what, done.stderr)
+        assert tree(place.copy, signatures=True) == before, what
+        place.is_sound(what)
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@pytest.mark.parametrize("how", ["signal=SIGKILL", "error=EIO"])
+@pytest.mark.parametrize("call", REPLICA_CALLS)
+def test_faults_while_repairing(scene: Scene, call: str, how: str, full: bool) -> None:
+    """The good copy stays, the damaged one is kept somewhere, the next repair goes on."""
+    place = Replicated(scene)
+    assert place.archiver("replica", "sync").returncode == 0
+    before = tree(place.bag, signatures=True)
+    name = next(one for one in before if one.startswith("data/"))
+    subprocess.run(["chmod", "-R", "u+w", place.bag], check=True)
+    (place.bag / name).write_bytes(b"damaged")
+    damaged = tree(place.bag, signatures=True)
+    for what in place.faults(call, how, "repair", "c-E-0001", "--yes", full=full):
+        assert tree(place.copy, signatures=True) == before, what
+        aside = list(Path(place.vault.path).glob("set-aside/c/*"))
+        found = [tree(one, signatures=True) for one in (place.bag, *aside) if one.exists()]
+        assert damaged in found, what
+        done = place.archiver("repair", "c-E-0001", "--yes")
+        assert done.returncode == 0, (what, done.stderr)
+        assert tree(place.bag, signatures=True) == before, what
+        (kept,) = Path(place.vault.path).glob("set-aside/c/*")
+        assert tree(kept, signatures=True) == damaged, what
+        place.is_sound(what)
 
 
 def test_kills_at_random_instants(scene: Scene, full: bool) -> None:

@@ -15,32 +15,18 @@ import pytest
 
 from archiver.audit import AuditOptions, Result, audit, choose_due, open_incidents
 from archiver.errors import LogError, UnreadableError
-from archiver.vault import Vault, open_vault
+from archiver.vault import Vault
 from archiver.vault.check import check_logs
 from archiver.vault.register import read_register
 from tests.bag.making import ENVIRONMENT, ROOT
 from tests.faults.checks import can_trace
 from tests.helpers import Ran, run
-from tests.sealing import DAY, NOW, Office, make_source, write_key
+from tests.sealing import DAY, NOW
 
 
 @pytest.fixture
-def vault(
-    tmp_path: Path,
-    office: Office,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Vault:
-    """Three sealed items in two cases."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ARCHIVER_VAULT", str(tmp_path / "vault"))
-    write_key(office.ana, tmp_path / "keys", "ana")
-    assert run(capsys, "init", "vault").code == 0
-    for case, name in (("a", "one"), ("a", "two"), ("b", "three")):
-        make_source(tmp_path / name, {"witness-maria.txt": name.encode(), "x.bin": b"x" * 5000})
-        done = run(capsys, "ingest", name, "--case", case, "--key", "keys/ana.key")
-        assert done.code == 0, done.err
-    return open_vault(str(tmp_path / "vault"))
+def vault(filled: Vault) -> Vault:
+    return filled
 
 
 def bag(vault: Vault) -> Path:
@@ -136,7 +122,7 @@ def test_the_oldest_come_first(vault: Vault) -> None:
     assert results(vault, NOW - 100 * DAY, size_bytes=1) == {"a-E-0001": "good"}
     assert results(vault, NOW - 50 * DAY, size_bytes=1) == {"a-E-0002": "good"}
     every = timedelta(days=90)
-    due = [item.item for _case, item in choose_due(vault, AuditOptions(every=every), NOW)]
+    due = [one.item.item for one in choose_due(vault, AuditOptions(every=every), NOW)]
     assert due == ["b-E-0001", "a-E-0001"]
     assert results(vault, seconds=0.0) == {}
     assert results(vault, every=every) == {"b-E-0001": "good", "a-E-0001": "good"}

@@ -77,7 +77,7 @@ def test_a_torn_last_line_is_set_aside_and_told(cut: int, vault: Vault) -> None:
     assert aside.read_bytes() == torn
     after = log(vault)
     assert (after.torn, after.lines) == (b"", 4)
-    assert after.links[2].event.type == "recovery"
+    assert after.links[2].event.type == "modification"
     assert after.links[2].event.detail["set_aside"] == aside.name
 
 

@@ -1,0 +1,255 @@
+"""``archiver replica add | list | remove | sync`` and ``archiver repair``."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from archiver.cli.output import Output, printable
+from archiver.cli.vault import find_item, find_vault, vault_option
+from archiver.errors import NotFoundError
+from archiver.i18n import N_, _
+
+__all__ = ["add_repair", "replica_app"]
+
+_RESULTS = {"damaged": N_("DAMAGED"), "missing": N_("MISSING")}
+
+
+def replica_app(settings: dict[str, Any], summary: str) -> typer.Typer:
+    """The group ``archiver replica``."""
+    app = typer.Typer(
+        help=summary, rich_markup_mode=None, no_args_is_help=True, context_settings=settings
+    )
+    for add in (_add_add, _add_list, _add_remove, _add_sync):
+        add(app)
+    return app
+
+
+def _named(vault: Any, name: str) -> Any:
+    for one in vault.replicas():
+        if one.name == name:
+            return one
+    raise NotFoundError(
+        _("there is no replica named {name}").format(name=name),
+        hint=_("See 'archiver replica list'."),
+    )
+
+
+def _add_add(app: typer.Typer) -> None:
+    @app.command(
+        help=_("Add a place for replicas: a directory on another disk, or a mounted share."),
+        epilog=_("Example: archiver replica add second-disk /media/disk2/archive"),
+    )
+    def add(
+        name: Annotated[
+            str, typer.Argument(metavar="NAME", help=_("What to call it."), show_default=False)
+        ],
+        directory: Annotated[
+            str,
+            typer.Argument(metavar="DIR", help=_("A new or empty directory."), show_default=False),
+        ],
+        vault: Annotated[str, vault_option()] = "",
+    ) -> int:
+        from archiver.errors import AlreadyExistsError
+        from archiver.pki.keyring import check_name
+        from archiver.storage.local import prepare_directory
+
+        check_name(name)
+        opened = find_vault(vault)
+        with opened.writing("replica add", 10.0):
+            replicas = opened.replicas()
+            if any(one.name == name for one in replicas):
+                raise AlreadyExistsError(
+                    _("there is a replica named {name} already").format(name=name),
+                    hint=_("See 'archiver replica list'."),
+                )
+            place = prepare_directory(directory, name, opened.identifier, away_from=opened.path)
+            opened.set_replicas([*replicas, place])
+        output = Output()
+        if os.stat(place.directory).st_dev == os.stat(opened.path).st_dev:
+            output.warning(
+                _("{name} is on the vault's disk, and is lost with it").format(name=name)
+            )
+        text = _("{name}: added; now run: archiver replica sync")
+        output.line(printable(text.format(name=name)))
+        return 0
+
+
+def _add_list(app: typer.Typer) -> None:
+    @app.command(
+        "list",
+        help=_("List the places, whether they can be reached, and how many good copies they hold."),
+        epilog=_("Example: archiver replica list"),
+    )
+    def list_replicas(
+        vault: Annotated[str, vault_option()] = "",
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+    ) -> int:
+        from archiver.vault.register import SEALED, read_register
+
+        opened, output = find_vault(vault), Output()
+        items = [
+            one
+            for case in opened.cases()
+            for one in read_register(case, opened.log_path(case)).items.values()
+            if one.state == SEALED
+        ]
+        rows = []
+        for place in opened.replicas():
+            checks = [one.checks[place.name] for one in items if place.name in one.checks]
+            good = sum(check.result == "good" for check in checks)
+            rows.append(
+                {
+                    "name": place.name,
+                    "directory": place.directory,
+                    "unreachable": place.reachable() or None,
+                    "good": good,
+                    "not_good": len(checks) - good,
+                    "pending": len(items) - len(checks),
+                }
+            )
+        if as_json:
+            output.json({"schema": "archiver/replica-list/1", "replicas": rows})
+            return 0
+        for row in rows:
+            text = _("{name}: {good} good, {bad} not good, {pending} pending; {place}")
+            told = text.format(
+                name=row["name"],
+                good=row["good"],
+                bad=row["not_good"],
+                pending=row["pending"],
+                place=row["unreachable"] or row["directory"],
+            )
+            output.line(printable(told))
+        return 0
+
+
+def _add_remove(app: typer.Typer) -> None:
+    @app.command(
+        help=_("Forget a place. What lies there stays as it is."),
+        epilog=_("Example: archiver replica remove second-disk"),
+    )
+    def remove(
+        name: Annotated[
+            str, typer.Argument(metavar="NAME", help=_("Which one."), show_default=False)
+        ],
+        vault: Annotated[str, vault_option()] = "",
+    ) -> int:
+        opened = find_vault(vault)
+        with opened.writing("replica remove", 10.0):
+            gone = _named(opened, name)
+            opened.set_replicas([one for one in opened.replicas() if one.name != name])
+        text = _("{name} is forgotten; its bags lie in {path} as before")
+        Output().line(printable(text.format(name=name, path=gone.directory)))
+        return 0
+
+
+def _add_sync(app: typer.Typer) -> None:
+    @app.command(
+        help=_(
+            "Copy to the replicas what they don't have yet. A copy counts once it was read back"
+            " and is what was sealed; nothing is ever removed or written over."
+        ),
+        epilog=_("Example: archiver replica sync"),
+    )
+    def sync(
+        names: Annotated[
+            list[str] | None,
+            typer.Argument(metavar="[NAME...]", help=_("Only these."), show_default=False),
+        ] = None,
+        vault: Annotated[str, vault_option()] = "",
+        as_json: Annotated[
+            bool, typer.Option("--json", help=_("Answer in JSON, one line for each."))
+        ] = False,
+    ) -> int:
+        from datetime import UTC, datetime
+
+        from archiver.cli.progress import progress_for
+        from archiver.replicate import sync as copy
+
+        opened, output = find_vault(vault), Output()
+        places = [_named(opened, name) for name in names] if names else opened.replicas()
+        failed = False
+        reached = []
+        for place in places:
+            problem = place.reachable()
+            if problem:
+                failed = True
+                output.warning(f"{place.name}: {problem}")
+            else:
+                reached.append(place)
+        progress = progress_for(quiet=as_json)
+        for one in copy(opened, reached, lambda: datetime.now(UTC), progress=progress):
+            progress.clear()
+            failed = failed or bool(one.problem)
+            if as_json:
+                output.json(
+                    {
+                        "schema": "archiver/replica-sync-item/1",
+                        "id": one.item,
+                        "replica": one.replica,
+                        "problem": one.problem or None,
+                    }
+                )
+                continue
+            told = f"{one.item} ({one.replica}): {one.problem or _('good')}"
+            output.line(printable(told))
+        return 5 if failed else 0
+
+
+def add_repair(app: typer.Typer, summary: str) -> None:
+    """``repair``."""
+
+    @app.command(help=summary, epilog=_("Example: archiver repair caso-014-E-0001 --yes"))
+    def repair(
+        item: Annotated[str, typer.Argument(metavar="ID", help=_("The item."), show_default=False)],
+        yes: Annotated[bool, typer.Option("--yes", help=_("Do it."))] = False,
+        vault: Annotated[str, vault_option()] = "",
+    ) -> int:
+        from datetime import UTC, datetime
+
+        from archiver.cli.progress import progress_for
+        from archiver.repair import plan_repair
+        from archiver.repair import repair as mend
+
+        opened, output = find_vault(vault), Output()
+        case, one = find_item(opened, item)
+        places = [opened.storage()]
+        for place in opened.replicas():
+            problem = place.reachable()
+            if problem:
+                output.warning(f"{place.name}: {problem}")
+            else:
+                places.append(place)
+        progress = progress_for(quiet=False)
+        plan = plan_repair(case, one, places, progress=progress)
+        progress.clear()
+        for place in plan.undecided:
+            text = _("{item} ({place}): can't be read now; it is left as it is")
+            output.warning(text.format(item=item, place=place.name or _("the vault's own")))
+        if not plan.broken:
+            if plan.undecided:
+                return 3
+            output.line(_("{item}: every copy that can be reached is good").format(item=item))
+            return 0
+        assert plan.source is not None
+        source = plan.source.name or _("the vault's own")
+        for place, result in plan.broken:
+            text = _("{item} ({place}): {result}; to be made good from {source}")
+            told = text.format(
+                item=item,
+                place=place.name or _("the vault's own"),
+                result=_(_RESULTS[result.value]),
+                source=source,
+            )
+            output.line(printable(told))
+        if not yes:
+            output.hint(_("Nothing was changed. To do it: --yes."))
+            return 1
+        for aside in mend(opened, plan, lambda: datetime.now(UTC), progress=progress):
+            output.line(printable(_("kept aside: {path}").format(path=aside)))
+        progress.clear()
+        output.line(_("{item}: repaired").format(item=item))
+        return 3 if plan.undecided else 0

@@ -1,0 +1,113 @@
+"""A damaged copy is made good again from one that was proved good a moment before.
+
+Job: find a good copy, bring it over, keep the damaged one aside. Limits: nothing is
+written over or removed; where no copy is good, nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from archiver.audit import Result, check_copy, look_at
+from archiver.bag.progress import Progress
+from archiver.custody import Event
+from archiver.errors import NoIntactReplicaError, StorageError
+from archiver.i18n import _
+from archiver.storage import Storage
+from archiver.vault import Vault
+from archiver.vault.register import Item, read_register
+
+__all__ = ["Plan", "plan_repair", "repair"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be done for one item: ``broken`` copies, each with what it is, made good
+    from ``source``, which was read just now. ``undecided`` can't be read, and are left alone.
+    """
+
+    case: str
+    item: Item
+    broken: tuple[tuple[Storage, Result], ...]
+    undecided: tuple[Storage, ...]
+    source: Storage | None
+
+
+def plan_repair(
+    case: str,
+    item: Item,
+    places: Sequence[Storage],
+    *,
+    progress: Progress | None = None,
+) -> Plan:
+    """Read every copy of an item, and say what there is to do. Changes nothing.
+
+    ``places`` are the vault's own and the replicas that can be reached. Raises
+    NoIntactReplicaError where something is broken and no copy is good.
+    """
+    states = [
+        (one, check_copy(one, case, item, progress=progress).result)
+        for one in places
+        if not one.name or one.name in item.checks
+    ]
+    good = [one for one, result in states if result is Result.GOOD]
+    broken = tuple(
+        (one, result) for one, result in states if result in (Result.DAMAGED, Result.MISSING)
+    )
+    if broken and not good:
+        raise NoIntactReplicaError(
+            _("no copy of {item} is intact; nothing was changed").format(item=item.item),
+            hint=_("Bring the replicas that can't be reached now, and every other copy there is."),
+        )
+    return Plan(
+        case=case,
+        item=item,
+        broken=broken,
+        undecided=tuple(one for one, result in states if result is Result.UNDECIDED),
+        source=good[0] if good else None,
+    )
+
+
+def repair(
+    vault: Vault,
+    plan: Plan,
+    clock: Callable[[], datetime],
+    *,
+    wait_seconds: float = 60.0,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Do what was planned; where the damaged copies lie now. Raises StorageError.
+
+    The new copy is whole, on the disk and read back before the damaged one is moved; a kill
+    in between leaves the item missing there, and the damaged copy aside: the next repair
+    goes on.
+    """
+    aside = []
+    for place, result in plan.broken:
+        assert plan.source is not None
+        item = plan.item
+        staged = place.put(plan.case, item.item, plan.source.path(plan.case, item.item))
+        found, _codes, _findings = look_at(staged, item, progress=progress)
+        if found is not Result.GOOD:
+            place.discard(staged)
+            raise StorageError(
+                _("what was written to {path} can't be read back").format(path=staged),
+                hint=_("The disk or the memory is failing: use another machine or disk."),
+            )
+        if result is Result.DAMAGED:
+            mark = clock().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+            aside.append(place.set_aside(plan.case, item.item, mark))
+        place.commit(plan.case, item.item, staged)
+        detail = {
+            "before": result.value,
+            "from": plan.source.name,
+            "item": item.item,
+            "replica": place.name,
+            "result": Result.GOOD.value,
+        }
+        with vault.writing(f"repair {plan.case}", wait_seconds):
+            register = read_register(plan.case, vault.log_path(plan.case))
+            register.append([Event(type="recovery", at=clock(), detail=detail)])
+    return aside

@@ -1,0 +1,42 @@
+"""Places where replicas of bags are kept, beside the vault itself.
+
+Job: the :class:`Storage` protocol. Limits: knows bags by case and item only; what is
+good is judged by who reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["Storage"]
+
+
+class Storage(Protocol):
+    """One place. Names are those of cases and items: safe on every file system."""
+
+    @property
+    def name(self) -> str:
+        """What people call it; "" for the vault's own."""
+
+    def reachable(self) -> str:
+        """Why the place can't be used now; "" where it can."""
+
+    def path(self, case: str, item: str) -> str:
+        """Where an item's bag lies, to be read."""
+
+    def has(self, case: str, item: str) -> bool:
+        """Whether there is something under an item's name."""
+
+    def put(self, case: str, item: str, source: str) -> str:
+        """Copy the bag at ``source`` to a hidden place, durable; where it lies. Nobody sees
+        it before :meth:`commit`. Raises StorageError.
+        """
+
+    def commit(self, case: str, item: str, staged: str) -> None:
+        """Let a staged copy appear, replacing nothing. Raises StorageError, DestinationError."""
+
+    def discard(self, staged: str) -> None:
+        """Remove a staged copy."""
+
+    def set_aside(self, case: str, item: str, mark: str) -> str:
+        """Take what lies under an item's name out of the way, as it is; where it lies now."""

@@ -1,0 +1,220 @@
+"""Replicas and repair: copies that count once they were read back; damage made good again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from archiver.vault import Vault, open_vault
+from archiver.vault.check import check_logs
+from archiver.vault.register import read_register
+from tests.faults.test_disks import tmpfs
+from tests.helpers import Ran, run
+from tests.sealing import tree
+from tests.vault.test_audit import DAMAGES, flip
+
+ITEMS = ("a-E-0001", "a-E-0002", "b-E-0001")
+
+
+@pytest.fixture
+def two(filled: Vault, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The vault with a replica that is up to date; the replica's directory."""
+    assert run(capsys, "replica", "add", "second", "second").code == 0
+    done = run(capsys, "replica", "sync")
+    assert (done.code, done.out.count(": good")) == (0, 3)
+    return tmp_path / "second"
+
+
+def own() -> Vault:
+    return open_vault("vault")
+
+
+def bag(place: Path, item: str = "a-E-0001") -> Path:
+    found = place / "bags" / item[0] / item
+    for path in [found, *found.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return found
+
+
+def log() -> list[str]:
+    return [link.event.type for link in read_register("a", own().log_path("a")).links]
+
+
+def test_copies_are_the_same_to_the_byte(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for item in ITEMS:
+        place = Path("bags") / item[0] / item
+        assert tree(two / place, signatures=True) == tree(Path("vault") / place, signatures=True)
+        assert not (two / place).stat().st_mode & 0o222
+    assert run(capsys, "replica", "sync").out == ""  # there is nothing left to do
+    assert log().count("replication") == 2
+    (row,) = run(capsys, "replica", "list", "--json").json["replicas"]  # type: ignore[misc]
+    assert (row["good"], row["pending"]) == (3, 0)  # type: ignore[has-type]
+    listed = run(capsys, "list", "--json").json["bags"]
+    assert [one["replicas"][0]["state"] for one in listed] == ["good"] * 3  # type: ignore[attr-defined]
+    assert check_logs(own()).problems == ()
+
+
+@pytest.mark.parametrize("where", ["vault", "second"])
+@pytest.mark.parametrize("damage", [*sorted(DAMAGES), "gone"])
+def test_damage_is_found_named_and_repaired(
+    damage: str, where: str, two: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = bag(Path(where))
+    before = tree(bag(two if where == "vault" else Path("vault")), signatures=True)
+    if damage == "gone":
+        shutil.rmtree(place)
+    else:
+        DAMAGES[damage](place)
+    found = run(capsys, "audit", "--all")
+    assert found.code == 1
+    name = "a-E-0001" if where == "vault" else "a-E-0001 (second)"
+    assert f"{name}: {'MISSING' if damage == 'gone' else 'DAMAGED'}" in found.out
+    dry = run(capsys, "repair", "a-E-0001")
+    assert (dry.code, "--yes" in dry.err) == (1, True)
+    damaged = tree(place, signatures=True) if place.exists() else {}
+    done = run(capsys, "repair", "a-E-0001", "--yes")
+    assert done.code == 0, done.err
+    assert tree(place, signatures=True) == before
+    aside = list((Path(where) / "set-aside/a").glob("*")) if damage != "gone" else []
+    assert [tree(one, signatures=True) for one in aside] == ([damaged] if aside else [])
+    assert len(aside) == (damage != "gone")
+    assert run(capsys, "audit", "--all").code == 0
+    assert log().count("recovery") == 1
+    assert check_logs(own()).problems == ()
+    again = run(capsys, "repair", "a-E-0001", "--yes")
+    assert (again.code, "good" in again.out) == (0, True)
+
+
+def test_no_good_copy_left(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flip(bag(Path("vault")))
+    (bag(two) / "data/x.bin").unlink()
+    before = [tree(Path(one), signatures=True) for one in ("vault", "second")]
+    done = run(capsys, "repair", "a-E-0001", "--yes")
+    assert done.code == 1
+    assert "no copy of a-E-0001 is intact; nothing was changed" in done.err
+    assert [tree(Path(one), signatures=True) for one in ("vault", "second")] == before
+
+
+def test_a_damaged_original_is_not_spread(
+    filled: Vault,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flip(bag(Path(filled.path)))
+    run(capsys, "replica", "add", "second", "second")
+    done = run(capsys, "replica", "sync")
+    assert (done.code, done.out.count(": good")) == (5, 2)
+    assert not (Path("second") / "bags/a/a-E-0001").exists()
+    assert list(Path("second").rglob("x.bin")) != []
+
+
+@pytest.mark.parametrize("kind", ["unmounted", "another vault's", "mark damaged"])
+def test_a_place_that_is_not_there_is_no_damage(
+    kind: str, two: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark = two / "archiver-replica.json"
+    change: dict[str, Callable[[], object]] = {
+        "unmounted": lambda: shutil.copytree(two.rename("away"), two, ignore=lambda _d, n: n),
+        "another vault's": lambda: mark.write_text('{"name": "second", "vault": "urn:other"}'),
+        "mark damaged": lambda: mark.write_text("garbage"),
+    }
+    mark.chmod(0o644)
+    change[kind]()
+    done = run(capsys, "audit", "--all")
+    assert (done.code, done.out.count(": good")) == (0, 3)
+    assert "warning: second was not checked: " in done.err
+    synced = run(capsys, "replica", "sync")
+    assert (synced.code, synced.err.startswith("warning: second: ")) == (5, True)
+    assert not (two / "bags").exists() or kind != "unmounted"
+    flip(bag(Path("vault")))
+    repaired: Ran = run(capsys, "repair", "a-E-0001", "--yes")
+    assert repaired.code == 1
+
+
+def test_what_lies_there_already_is_never_written_over(
+    filled: Vault,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(capsys, "replica", "add", "second", "second")
+    strange = tmp_path / "second/bags/a/a-E-0001"
+    strange.mkdir(parents=True)
+    (strange / "file").write_bytes(b"mine")
+    left = tmp_path / "second/bags/a/a-E-0002"  # by a run that was killed before the log knew
+    shutil.copytree(Path(filled.path) / "bags/a/a-E-0002", left)
+    done = run(capsys, "replica", "sync")
+    assert done.code == 5
+    assert "stays as it is" in done.out
+    assert (strange / "file").read_bytes() == b"mine"
+    assert "a-E-0002 (second): good" in done.out
+
+
+def test_a_replica_that_fills_up(
+    filled: Vault,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with tmpfs(tmp_path / "small", "size=150k") as small:
+        run(capsys, "replica", "add", "small", small / "r")
+        done = run(capsys, "replica", "sync")
+        assert done.code == 5
+        assert "no space" in done.out
+        for found in (small / "r/bags").glob("*/*"):
+            assert run(capsys, "bag", "verify", found, "--trust", "nothing").code == 2
+            assert tree(found) == tree(Path(filled.path) / found.relative_to(small / "r"))
+        assert list((small / "r").rglob(".archiver-staging/*/*")) == []
+
+
+def test_a_link_to_the_other_copy_is_no_copy(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = bag(Path("vault"))
+    place.rename("away")
+    place.symlink_to(bag(two))
+    assert "a-E-0001: DAMAGED" in run(capsys, "audit", "--all").out
+    assert run(capsys, "repair", "a-E-0001", "--yes").code == 0
+    assert not place.is_symlink()
+    assert run(capsys, "audit", "--all").code == 0
+
+
+def test_what_cannot_be_read_is_neither_good_nor_repaired(
+    two: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bags = Path("vault/bags")
+    bags.rename("unmounted")
+    done = run(capsys, "repair", "a-E-0001", "--yes")
+    assert (done.code, "can't be read now" in done.err) == (3, True)
+    assert "good" not in done.out
+    Path("unmounted").rename(bags)
+    assert "vault's disk" in run(capsys, "replica", "add", "third", "third").err
+
+
+def test_forgetting_a_place(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = tree(two, signatures=True)
+    assert run(capsys, "replica", "remove", "second").code == 0
+    assert tree(two, signatures=True) == before
+    assert run(capsys, "replica", "list").out == ""
+    assert run(capsys, "replica", "add", "second", "second").code == 0
+    assert run(capsys, "replica", "sync").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("replica", "add", "second", "elsewhere"), 5),
+        (("replica", "add", "third", "vault"), 5),
+        (("replica", "add", "third", "vault/bags/third"), 5),
+        (("replica", "add", "third", "."), 5),
+        (("replica", "add", "../x", "new"), 2),
+        (("replica", "remove", "nobody"), 2),
+        (("replica", "sync", "nobody"), 2),
+        (("repair", "a-E-0009"), 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_wrong_words(
+    arguments: tuple[str, ...], code: int, two: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = run(capsys, *arguments)
+    assert done.code == code, done.err
+    assert "hint: " in done.err
