@@ -78,7 +78,8 @@ def repair(
     wait_seconds: float = 60.0,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Do what was planned; where the damaged copies lie now. Raises StorageError.
+    """Do what was planned; where the damaged copies lie now. Raises StorageError. The caller
+    holds :meth:`~archiver.vault.Vault.copying` since before the plan was made.
 
     The new copy is whole, on the disk and read back before the damaged one is moved; a kill
     in between leaves the item missing there, and the damaged copy aside: the next repair

@@ -1,11 +1,13 @@
 """Copies of a vault's bags in other places: made, read back, written down.
 
-Job: bring every replica up to date. Limits: copies what is sealed, never removes and never
-writes over anything; a copy counts once it was read back and is the bag that was sealed.
+Job: add places, bring every replica up to date. Limits: copies what is sealed, never removes
+and never writes over anything; a copy counts once it was read back and is the bag that was
+sealed.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,13 +15,15 @@ from datetime import datetime
 from archiver.audit import Result, look_at
 from archiver.bag.progress import Progress
 from archiver.custody import Event
-from archiver.errors import ArchiverError
+from archiver.errors import AlreadyExistsError, ArchiverError
 from archiver.i18n import _
+from archiver.pki.keyring import check_name
 from archiver.storage import Storage
+from archiver.storage.local import LocalStorage, prepare_directory
 from archiver.vault import Vault
 from archiver.vault.register import SEALED, Item, read_register
 
-__all__ = ["Copied", "sync"]
+__all__ = ["Copied", "add_replica", "sync"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,39 @@ class Copied:
     found: bool = False
 
 
+def add_replica(vault: Vault, name: str, directory: str, wait_seconds: float) -> LocalStorage:
+    """Make ``directory`` a place for copies, and note it.
+
+    A name that the logs know must not be given to another directory: its copies would be
+    counted that lie elsewhere. Raises AlreadyExistsError, DestinationError, StorageError.
+    """
+    check_name(name)
+    with vault.writing("replica add", wait_seconds):
+        replicas = vault.replicas()
+        if any(one.name == name for one in replicas):
+            raise AlreadyExistsError(
+                _("there is a replica named {name} already").format(name=name),
+                hint=_("See 'archiver replica list'."),
+            )
+        place = LocalStorage(name, os.path.realpath(directory), vault.identifier)
+        if place.reachable() and _was_known(vault, name):
+            raise AlreadyExistsError(
+                _("the logs count copies in a replica that was named {name}").format(name=name),
+                hint=_("Give the directory that it had, or choose another name."),
+            )
+        place = prepare_directory(directory, name, vault.identifier, away_from=vault.path)
+        vault.set_replicas([*replicas, place])
+    return place
+
+
+def _was_known(vault: Vault, name: str) -> bool:
+    return any(
+        name in item.checks
+        for case in vault.cases()
+        for item in read_register(case, vault.log_path(case)).items.values()
+    )
+
+
 def sync(
     vault: Vault,
     places: Sequence[Storage],
@@ -45,17 +82,22 @@ def sync(
 ) -> Iterator[Copied]:
     """Copy to each of ``places`` what it has not yet, one bag after the other.
 
-    What fails is told, and the next is done. ``clock`` gives aware times.
+    What fails is told, and the next is done. ``clock`` gives aware times. Raises LockedError
+    where another process is copying.
     """
-    for place in places:
-        for case in vault.cases():
-            register = read_register(case, vault.log_path(case))
-            for item in register.items.values():
-                if item.state == SEALED and place.name not in item.checks:
+    with vault.copying("replica sync", wait_seconds):
+        for place in places:
+            for case in vault.cases():
+                for item in _missing(vault, case, place):
                     copied = _copy(vault, place, case, item, progress)
                     if not copied.problem:
                         _write_down(vault, copied, clock(), wait_seconds)
                     yield copied
+
+
+def _missing(vault: Vault, case: str, place: Storage) -> list[Item]:
+    items = read_register(case, vault.log_path(case)).items.values()
+    return [one for one in items if one.state == SEALED and place.name not in one.checks]
 
 
 def _copy(vault: Vault, place: Storage, case: str, item: Item, progress: Progress | None) -> Copied:
@@ -68,6 +110,8 @@ def _copy(vault: Vault, place: Storage, case: str, item: Item, progress: Progres
         if found is not Result.GOOD:
             place.discard(staged)
             text = _("the copy is not what was sealed: is the vault's own damaged?")
+            if found is Result.UNDECIDED:
+                text = _("what was written to {path} can't be read back").format(path=staged)
             return Copied(case=case, item=item.item, replica=place.name, problem=text)
         place.commit(case, item.item, staged)
     except ArchiverError as error:

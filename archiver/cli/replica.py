@@ -52,21 +52,10 @@ def _add_add(app: typer.Typer) -> None:
         ],
         vault: Annotated[str, vault_option()] = "",
     ) -> int:
-        from archiver.errors import AlreadyExistsError
-        from archiver.pki.keyring import check_name
-        from archiver.storage.local import prepare_directory
+        from archiver.replicate import add_replica
 
-        check_name(name)
         opened = find_vault(vault)
-        with opened.writing("replica add", 10.0):
-            replicas = opened.replicas()
-            if any(one.name == name for one in replicas):
-                raise AlreadyExistsError(
-                    _("there is a replica named {name} already").format(name=name),
-                    hint=_("See 'archiver replica list'."),
-                )
-            place = prepare_directory(directory, name, opened.identifier, away_from=opened.path)
-            opened.set_replicas([*replicas, place])
+        place = add_replica(opened, name, directory, 10.0)
         output = Output()
         if os.stat(place.directory).st_dev == os.stat(opened.path).st_dev:
             output.warning(
@@ -171,12 +160,15 @@ def _add_sync(app: typer.Typer) -> None:
 
         opened, output = find_vault(vault), Output()
         places = [_named(opened, name) for name in names] if names else opened.replicas()
+        if not places:
+            output.hint(_("There is no replica yet; see 'archiver replica add --help'."))
         failed = False
-        reached = []
+        reached, idle = [], {one.name for one in places}
         for place in places:
             problem = place.reachable()
             if problem:
                 failed = True
+                idle.discard(place.name)
                 output.warning(f"{place.name}: {problem}")
             else:
                 reached.append(place)
@@ -184,6 +176,7 @@ def _add_sync(app: typer.Typer) -> None:
         for one in copy(opened, reached, lambda: datetime.now(UTC), progress=progress):
             progress.clear()
             failed = failed or bool(one.problem)
+            idle.discard(one.replica)
             if as_json:
                 output.json(
                     {
@@ -196,6 +189,9 @@ def _add_sync(app: typer.Typer) -> None:
                 continue
             told = f"{one.item} ({one.replica}): {one.problem or _('good')}"
             output.line(printable(told))
+        if not as_json:
+            for name in sorted(idle):
+                output.line(_("{name}: nothing to copy").format(name=name))
         return 5 if failed else 0
 
 
@@ -208,48 +204,53 @@ def add_repair(app: typer.Typer, summary: str) -> None:
         yes: Annotated[bool, typer.Option("--yes", help=_("Do it."))] = False,
         vault: Annotated[str, vault_option()] = "",
     ) -> int:
-        from datetime import UTC, datetime
+        opened = find_vault(vault)
+        with opened.copying(f"repair {item}", 60.0):
+            return _repair(opened, item, Output(), yes=yes)
 
-        from archiver.cli.progress import progress_for
-        from archiver.repair import plan_repair
-        from archiver.repair import repair as mend
 
-        opened, output = find_vault(vault), Output()
-        case, one = find_item(opened, item)
-        places = [opened.storage()]
-        for place in opened.replicas():
-            problem = place.reachable()
-            if problem:
-                output.warning(f"{place.name}: {problem}")
-            else:
-                places.append(place)
-        progress = progress_for(quiet=False)
-        plan = plan_repair(case, one, places, progress=progress)
-        progress.clear()
-        for place in plan.undecided:
-            text = _("{item} ({place}): can't be read now; it is left as it is")
-            output.warning(text.format(item=item, place=place.name or _("the vault's own")))
-        if not plan.broken:
-            if plan.undecided:
-                return 3
-            output.line(_("{item}: every copy that can be reached is good").format(item=item))
-            return 0
-        assert plan.source is not None
-        source = plan.source.name or _("the vault's own")
-        for place, result in plan.broken:
-            text = _("{item} ({place}): {result}; to be made good from {source}")
-            told = text.format(
-                item=item,
-                place=place.name or _("the vault's own"),
-                result=_(_RESULTS[result.value]),
-                source=source,
-            )
-            output.line(printable(told))
-        if not yes:
-            output.hint(_("Nothing was changed. To do it: --yes."))
-            return 1
-        for aside in mend(opened, plan, lambda: datetime.now(UTC), progress=progress):
-            output.line(printable(_("kept aside: {path}").format(path=aside)))
-        progress.clear()
-        output.line(_("{item}: repaired").format(item=item))
-        return 3 if plan.undecided else 0
+def _repair(opened: Any, item: str, output: Output, *, yes: bool) -> int:
+    from datetime import UTC, datetime
+
+    from archiver.cli.progress import progress_for
+    from archiver.repair import plan_repair
+    from archiver.repair import repair as mend
+
+    case, one = find_item(opened, item)
+    places = [opened.storage()]
+    for place in opened.replicas():
+        problem = place.reachable()
+        if problem:
+            output.warning(f"{place.name}: {problem}")
+        else:
+            places.append(place)
+    progress = progress_for(quiet=False)
+    plan = plan_repair(case, one, places, progress=progress)
+    progress.clear()
+    for place in plan.undecided:
+        text = _("{item} ({place}): can't be read now; it is left as it is")
+        output.warning(text.format(item=item, place=place.name or _("the vault's own")))
+    if not plan.broken:
+        if plan.undecided:
+            return 3
+        output.line(_("{item}: every copy that can be reached is good").format(item=item))
+        return 0
+    assert plan.source is not None
+    source = plan.source.name or _("the vault's own")
+    for place, result in plan.broken:
+        text = _("{item} ({place}): {result}; to be made good from {source}")
+        told = text.format(
+            item=item,
+            place=place.name or _("the vault's own"),
+            result=_(_RESULTS[result.value]),
+            source=source,
+        )
+        output.line(printable(told))
+    if not yes:
+        output.hint(_("Nothing was changed. To do it: --yes."))
+        return 1
+    for aside in mend(opened, plan, lambda: datetime.now(UTC), progress=progress):
+        output.line(printable(_("kept aside: {path}").format(path=aside)))
+    progress.clear()
+    output.line(_("{item}: repaired").format(item=item))
+    return 3 if plan.undecided else 0

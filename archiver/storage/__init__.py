@@ -36,7 +36,7 @@ class Storage(Protocol):
         """Let a staged copy appear, replacing nothing. Raises StorageError, DestinationError."""
 
     def discard(self, staged: str) -> None:
-        """Remove a staged copy."""
+        """Remove a staged copy. Raises StorageError."""
 
     def set_aside(self, case: str, item: str, mark: str) -> str:
         """Take what lies under an item's name out of the way, as it is; where it lies now."""

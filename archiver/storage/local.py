@@ -78,7 +78,7 @@ class LocalStorage:
             _copy_tree(source, staged)
             sync_tree(staged)
         except OSError as error:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(StorageError):
                 self.discard(staged)
             raise storage_error(error, self.directory) from error
         return staged
@@ -104,7 +104,10 @@ class LocalStorage:
             for directory, _directories, _files in os.walk(staged):
                 with contextlib.suppress(OSError):
                     os.chmod(directory, 0o700)
-            shutil.rmtree(staged)
+            try:
+                shutil.rmtree(staged)
+            except OSError as error:
+                raise storage_error(error, staged) from error
 
     def set_aside(self, case: str, item: str, mark: str) -> str:
         """See the protocol."""

@@ -43,7 +43,7 @@ CONFIG_FILE = "vault.toml"
 LAYOUT = 1
 BAGS, CUSTODY = "bags", "custody"
 CASE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
-_LOCK_FILE = ".lock"
+_LOCK_FILE, _COPYING_FILE = ".lock", ".copying.lock"
 _REPLICAS_FILE = "replicas.json"
 _POLL_SECONDS = 0.1
 _MAX_CONFIG_BYTES = 1 << 16
@@ -122,20 +122,35 @@ class Vault:
 
         The lock is the kernel's: that of a writer that was killed is gone with it.
         """
-        path = os.path.join(self.path, _LOCK_FILE)
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise storage_error(error, path) from error
-        try:
-            _take(descriptor, wait_seconds, self.path)
-            note = json.dumps({"pid": os.getpid(), "what": what}).encode()
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, note, 0)
+        with _locked(os.path.join(self.path, _LOCK_FILE), what, wait_seconds):
             yield
-            os.ftruncate(descriptor, 0)
+
+    @contextmanager
+    def copying(self, what: str, wait_seconds: float) -> Iterator[None]:
+        """Be the one who makes copies of bags, which takes long: others may write meanwhile.
+        Taken before :meth:`writing`, never after. Raises LockedError.
+        """
+        with _locked(os.path.join(self.path, _COPYING_FILE), what, wait_seconds):
+            yield
+
+
+@contextmanager
+def _locked(path: str, what: str, wait_seconds: float) -> Iterator[None]:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    try:
+        _take(descriptor, wait_seconds, os.path.dirname(path))
+        note = json.dumps({"pid": os.getpid(), "what": what}).encode()
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, note, 0)
+        try:
+            yield
         finally:
-            os.close(descriptor)
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
 
 
 def _take(descriptor: int, wait_seconds: float, place: str) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from archiver.errors import LockedError
+from archiver.replicate import sync
 from archiver.vault import Vault, open_vault
 from archiver.vault.check import check_logs
 from archiver.vault.register import read_register
 from tests.faults.test_disks import tmpfs
 from tests.helpers import Ran, run
-from tests.sealing import tree
+from tests.sealing import make_source, tree
 from tests.vault.test_audit import DAMAGES, flip
 
 ITEMS = ("a-E-0001", "a-E-0002", "b-E-0001")
@@ -48,7 +51,7 @@ def test_copies_are_the_same_to_the_byte(two: Path, capsys: pytest.CaptureFixtur
         place = Path("bags") / item[0] / item
         assert tree(two / place, signatures=True) == tree(Path("vault") / place, signatures=True)
         assert not (two / place).stat().st_mode & 0o222
-    assert run(capsys, "replica", "sync").out == ""  # there is nothing left to do
+    assert run(capsys, "replica", "sync").out == "second: nothing to copy\n"
     assert log().count("replication") == 2
     (row,) = run(capsys, "replica", "list", "--json").json["replicas"]  # type: ignore[misc]
     assert (row["good"], row["pending"]) == (3, 0)  # type: ignore[has-type]
@@ -96,6 +99,24 @@ def test_no_good_copy_left(two: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert done.code == 1
     assert "no copy of a-E-0001 is intact; nothing was changed" in done.err
     assert [tree(Path(one), signatures=True) for one in ("vault", "second")] == before
+
+
+def test_two_who_copy_at_once(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second waits: half of what the first copies must never appear."""
+    with own().copying("replica sync", 0.0):
+        with pytest.raises(LockedError, match="replica sync"):
+            list(sync(own(), own().replicas(), lambda: datetime.now(UTC), wait_seconds=0.0))
+        make_source(Path("three"), {"more": b"1"})  # who ingests needn't wait
+        done = run(capsys, "ingest", "three", "--case", "a", "--key", "keys/ana.key")
+        assert done.code == 0, done.err
+    assert "a-E-0003 (second): good" in run(capsys, "replica", "sync").out
+    assert len(list(two.glob("bags/a/*"))) == 3
+
+
+def test_no_replica_yet(filled: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    assert filled.replicas() == []
+    done = run(capsys, "replica", "sync")
+    assert (done.code, "replica add" in done.err) == (0, True)
 
 
 def test_a_damaged_original_is_not_spread(
@@ -194,6 +215,8 @@ def test_forgetting_a_place(two: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert run(capsys, "replica", "remove", "second").code == 0
     assert tree(two, signatures=True) == before
     assert run(capsys, "replica", "list").out == ""
+    other = run(capsys, "replica", "add", "second", "other")  # its copies would be counted as good
+    assert (other.code, "second" in other.err, Path("other").exists()) == (5, True, False)
     assert run(capsys, "replica", "add", "second", "second").code == 0
     assert run(capsys, "replica", "sync").code == 0
 
