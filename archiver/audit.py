@@ -21,7 +21,7 @@ from archiver.bag.progress import Progress
 from archiver.bag.proofs import SIGNED_FILE
 from archiver.custody import Event
 from archiver.errors import ArchiverError
-from archiver.findings import Findings
+from archiver.findings import Finding, Severity
 from archiver.storage import Storage
 from archiver.vault import Vault
 from archiver.vault.register import SEALED, Item, read_register
@@ -64,8 +64,8 @@ class AuditOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """One copy that was checked: ``replica`` is its name, "" for the vault's own. ``codes``
-    are those of the findings that count.
+    """One copy that was checked: ``replica`` is its name, "" for the vault's own. ``findings``
+    are the errors and what can't be decided; whom to trust isn't asked here.
     """
 
     case: str
@@ -73,8 +73,12 @@ class Checked:
     replica: str
     path: str
     result: Result
-    codes: tuple[str, ...]
-    findings: Findings | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of the findings, each once: no names of files."""
+        return tuple(sorted({one.code for one in self.findings}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,45 +159,48 @@ def check_copy(
 ) -> Checked:
     """Read one copy of an item, twice where the disk didn't answer. Writes nothing down."""
     path = storage.path(case, item.item)
-    result, codes, findings = look_at(path, item, progress=progress)
+    result, findings = look_at(path, item, progress=progress)
     if result is Result.UNDECIDED:  # a passing fault of the disk is no finding
-        result, codes, findings = look_at(path, item, progress=progress)
+        result, findings = look_at(path, item, progress=progress)
     return Checked(
         case=case,
         item=item.item,
         replica=storage.name,
         path=path,
         result=result,
-        codes=codes,
         findings=findings,
     )
 
 
 def look_at(
     path: str, item: Item, *, progress: Progress | None = None
-) -> tuple[Result, tuple[str, ...], Findings | None]:
+) -> tuple[Result, tuple[Finding, ...]]:
     """Whether what lies at ``path`` is the bag that was sealed as ``item``."""
     if os.path.islink(path):  # no copy: it is as good as what it leads to, and goes with it
-        return Result.DAMAGED, (), None
+        return Result.DAMAGED, ()
     if not os.path.isdir(path):
         # A disk that isn't there hides the whole vault, not one of its bags.
         there = os.path.isdir(os.path.dirname(os.path.dirname(path)))
-        return (Result.MISSING if there else Result.UNDECIDED), (), None
+        return (Result.MISSING if there else Result.UNDECIDED), ()
     try:
         report = verify_bag(path, progress=progress)
         with open(os.path.join(path, SIGNED_FILE), "rb") as file:
             signed = hashlib.file_digest(file, "sha512").hexdigest()
     except FileNotFoundError:
-        return Result.DAMAGED, (), None
+        return Result.DAMAGED, ()
     except (OSError, ArchiverError):
-        return Result.UNDECIDED, (), None
-    counted = sorted({one.code for one in report.findings if one.code[0] in "EU"})
+        return Result.UNDECIDED, ()
+    counted = tuple(
+        one
+        for one in report.findings
+        if one.severity is not Severity.WARNING and one.entry.step != "trust"
+    )
     if report.verdict is Verdict.UNDECIDED:
-        return Result.UNDECIDED, tuple(counted), report.findings
+        return Result.UNDECIDED, counted
     same = signed == item.detail.get("tag_manifest_sha512")
     if report.verdict is Verdict.INVALID or not same or report.findings.has("E-SIG-002"):
-        return Result.DAMAGED, tuple(counted), report.findings
-    return Result.GOOD, (), report.findings
+        return Result.DAMAGED, counted
+    return Result.GOOD, ()
 
 
 def _write_down(vault: Vault, checked: Checked, now: datetime, wait_seconds: float) -> None:

@@ -90,7 +90,7 @@ def repair(
         assert plan.source is not None
         item = plan.item
         staged = place.put(plan.case, item.item, plan.source.path(plan.case, item.item))
-        found, _codes, _findings = look_at(staged, item, progress=progress)
+        found, _findings = look_at(staged, item, progress=progress)
         if found is not Result.GOOD:
             place.discard(staged)
             raise StorageError(

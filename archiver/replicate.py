@@ -106,7 +106,7 @@ def _copy(vault: Vault, place: Storage, case: str, item: Item, progress: Progres
         if place.has(case, item.item):
             return _judge_found(place, result, item, progress)
         staged = place.put(case, item.item, vault.bag_path(case, item.item))
-        found, _codes, _findings = look_at(staged, item, progress=progress)
+        found, _findings = look_at(staged, item, progress=progress)
         if found is not Result.GOOD:
             place.discard(staged)
             text = _("the copy is not what was sealed: is the vault's own damaged?")
@@ -121,7 +121,7 @@ def _copy(vault: Vault, place: Storage, case: str, item: Item, progress: Progres
 
 def _judge_found(place: Storage, copied: Copied, item: Item, progress: Progress | None) -> Copied:
     """A copy that the log doesn't know: a run that was killed has left it, or somebody else."""
-    found, _codes, _findings = look_at(place.path(copied.case, item.item), item, progress=progress)
+    found, _findings = look_at(place.path(copied.case, item.item), item, progress=progress)
     problem = (
         "" if found is Result.GOOD else _("something else lies there already, and stays as it is")
     )

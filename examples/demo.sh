@@ -1,6 +1,6 @@
 #!/bin/sh
 # The main job, shown on real files: pack, check, look, damage a copy, see it named; then
-# seal, stamp, and the attack that plain BagIt misses.
+# seal, stamp, and the attack that plain BagIt misses; then a vault that repairs itself.
 # Run by `make demo`; needs `archiver` and its Python on the PATH, and openssl.
 set -eu
 here=$(dirname "$0")
@@ -9,6 +9,17 @@ tsa=
 trap '[ -z "$tsa" ] || kill "$tsa"; chmod -R u+w "$work"; rm -rf "$work"' EXIT
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() { printf '$ %s\n' "$*"; "$@"; }
+flip_one_bit() {
+    python3 - "$1" <<'PYTHON'
+import sys
+
+with open(sys.argv[1], "r+b") as video:
+    video.seek(10_000)
+    byte = video.read(1)[0]
+    video.seek(10_000)
+    video.write(bytes([byte ^ 1]))
+PYTHON
+}
 
 say "1. Pack the files of a case into a bag"
 run archiver bag create "$here/case-001" -o "$work/case-001" --info "External-Description: Case 001 (invented)"
@@ -26,15 +37,7 @@ printf '$ sha512sum -c manifest-sha512.txt\n'
 say "5. Flip one bit of the video in a copy, and verify the copy"
 cp -R "$work/case-001" "$work/copy"
 chmod -R u+w "$work/copy"
-python3 - "$work/copy/data/media/derribo-caseta.mp4" <<'PYTHON'
-import sys
-
-with open(sys.argv[1], "r+b") as video:
-    video.seek(10_000)
-    byte = video.read(1)[0]
-    video.seek(10_000)
-    video.write(bytes([byte ^ 1]))
-PYTHON
+flip_one_bit "$work/copy/data/media/derribo-caseta.mp4"
 code=0
 run archiver bag verify "$work/copy" || code=$?
 if [ "$code" -ne 1 ]; then
@@ -118,4 +121,32 @@ if [ "$code" -ne 1 ]; then
     exit 1
 fi
 
-say "Done: the damaged file was named, the forged bag was found out, and the exit code was 1."
+
+# -- the vault
+
+export ARCHIVER_VAULT="$work/vault"
+
+say "12. A vault: the next number of a case, the sealed bag, the case's log"
+run archiver init "$work/vault"
+run archiver ingest "$here/case-001" --case case-001 --key ana-laptop --key-dir "$work/keys"
+
+say "13. A second copy, on another disk in earnest"
+run archiver replica add second-disk "$work/second-disk"
+run archiver replica sync
+
+say "14. Flip one bit of the vault's own copy: the audit finds it"
+chmod -R u+w "$work/vault/bags"
+flip_one_bit "$work/vault/bags/case-001/case-001-E-0001/data/media/derribo-caseta.mp4"
+code=0
+run archiver audit --all || code=$?
+if [ "$code" -ne 1 ]; then
+    echo "demo: the audit should have answered with exit code 1, not $code" >&2
+    exit 1
+fi
+
+say "15. Repair it from the good copy; the damaged one is kept"
+run archiver repair case-001-E-0001 --yes
+run archiver audit --all
+run archiver events verify
+
+say "Done: the damaged file was named, the forged bag was found out, the vault was repaired."

@@ -111,6 +111,9 @@ def test_demo_runs_and_names_the_damaged_file() -> None:
     assert "E-BAG-200 data/media/derribo-caseta.mp4" in done.stdout
     assert "$ bagit.py --validate forged\nvalid" in done.stdout
     assert "E-SIG-003 signatures/" in done.stdout
+    assert "case-001-E-0001: DAMAGED: it is not what was sealed" in done.stdout
+    assert "case-001-E-0001: repaired" in done.stdout
+    assert "2 items checked, 2 good; open incidents: none" in done.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

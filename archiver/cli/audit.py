@@ -114,7 +114,7 @@ def _checked_json(one: Any) -> dict[str, object]:
         "case": one.case,
         "path": one.path,
         "result": one.result.value,
-        "findings": [finding_json(finding) for finding in one.findings or ()],
+        "findings": [finding_json(finding) for finding in one.findings],
     }
 
 
@@ -123,11 +123,11 @@ def _tell(one: Any, output: Output) -> None:
     output.line(f"{name}: {_(_WORDS[one.result.value])}")
     if one.result.value == "good":
         return
-    shown = [finding for finding in one.findings or () if finding.code[0] in "EU"]
-    for finding in shown[:_FINDINGS_SHOWN]:
+    for finding in one.findings[:_FINDINGS_SHOWN]:
         output.line(output.finding(finding))
-    if len(shown) > _FINDINGS_SHOWN:
-        output.line("  " + _("and {count} more").format(count=len(shown) - _FINDINGS_SHOWN))
+    more = len(one.findings) - _FINDINGS_SHOWN
+    if more > 0:
+        output.line("  " + _("and {count} more").format(count=more))
 
 
 def _summary(vault: Any, counts: dict[str, int], output: Output, *, as_json: bool) -> int:
