@@ -98,12 +98,14 @@ def ingest(
                 hint=_("Nothing was done. To make another item of it: --again."),
             )
         begun = [one for one in known if one.state == BEGUN]
+        if not begun:
+            _check_free(vault, register)
         item = begun[0] if begun else _allot(register, key, options.create.now)
         path = vault.bag_path(case, item.item)
         recovered = os.path.lexists(path)
         if recovered:
             say(_("{item} was made by a run that was ended; it is checked").format(item=item.item))
-            _check_left(path)
+            _check_left(path, options.create)
         else:
             with _refusing(register, item, options.create.now):
                 _make(path, plan, item, options.create, progress, say)
@@ -119,10 +121,22 @@ def ingest(
     )
 
 
+def _check_free(vault: Vault, register: Register) -> None:
+    """A bag under the next number was made for another source, and its log was lost: taken
+    for this source's, it would leave this source unarchived.
+    """
+    path = vault.bag_path(register.case, register.name(register.next_number()))
+    if os.path.lexists(path):
+        raise VaultError(
+            _("{path} is there, and the log of the case knows nothing of it").format(path=path),
+            hint=_("See 'archiver events verify'; put the log of the case back from a copy."),
+        )
+
+
 def _allot(register: Register, key: str, now: datetime) -> Item:
     """The next number, in the log before anything else is done."""
     number = register.next_number()
-    name = f"{register.case}-E-{number:04}"
+    name = register.name(number)
     detail = {"item": name, "key": key, "number": number}
     register.append([Event(type="ingestion start", at=now, detail=detail)])
     return register.items[name]
@@ -159,16 +173,24 @@ def _make(
     )
 
 
-def _check_left(path: str) -> None:
-    """What a killed run left under its name is whole, or it would not be there: but it is
-    read once more before the log says so.
+def _check_left(path: str, options: CreateOptions) -> None:
+    """What a killed run left under its name is whole and sealed, or it would not be there:
+    but it is read once more before the log says so.
     """
     report = verify_bag(path)
-    if report.verdict not in (Verdict.VALID, Verdict.UNPROVEN):
+    wanted = len(options.sealing.signers) if options.sealing else 0
+    intact = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
+    if not intact or os.path.islink(path) or _count_signatures(path) < wanted:
         raise VaultError(
             _("{path} is there, and it is not intact").format(path=path),
             hint=_("See 'archiver bag verify'. Move it away before ingesting again."),
         )
+
+
+def _count_signatures(path: str) -> int:
+    proofs = os.path.join(path, "signatures")
+    names = os.listdir(proofs) if os.path.isdir(proofs) else []
+    return sum(name.endswith(".p7s") for name in names)
 
 
 def _facts(path: str, item: Item, plan: Plan) -> dict[str, Any]:
@@ -178,8 +200,7 @@ def _facts(path: str, item: Item, plan: Plan) -> dict[str, Any]:
             signed = hashlib.file_digest(file, "sha512").hexdigest()
         with open(os.path.join(path, CUSTODY_PATH), "rb") as file:
             head = line_digest(file.read().splitlines(keepends=True)[-1])
-        proofs = os.path.join(path, "signatures")
-        names = os.listdir(proofs) if os.path.isdir(proofs) else []
+        signatures = _count_signatures(path)
     except (OSError, IndexError) as error:
         raise VaultError(_("{path} can't be read back").format(path=path)) from error
     return {
@@ -188,6 +209,6 @@ def _facts(path: str, item: Item, plan: Plan) -> dict[str, Any]:
         "number": item.number,
         "payload_bytes": plan.size_bytes,
         "payload_files": plan.files,
-        "signatures": sum(name.endswith(".p7s") for name in names),
+        "signatures": signatures,
         "tag_manifest_sha512": signed,
     }

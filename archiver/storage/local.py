@@ -33,6 +33,7 @@ from archiver.i18n import _
 __all__ = ["LocalStorage", "prepare_directory"]
 
 MARK_FILE = "archiver-replica.json"
+_BAGS = "bags"
 _STAGING = ".archiver-staging"
 _ASIDE = "set-aside"
 
@@ -59,11 +60,22 @@ class LocalStorage:
             return _("{path} is damaged").format(path=os.path.join(self.directory, MARK_FILE))
         if whose != (self.vault, self.name):
             return _("{path} holds another vault's replica").format(path=self.directory)
+        for path in self._own_directories():
+            if os.path.islink(path):
+                return _("{path} is a link; a replica holds copies of its own").format(path=path)
         return ""
+
+    def _own_directories(self) -> Iterator[str]:
+        """Those that copies are written to and read from: none may lead elsewhere."""
+        for name in (_BAGS, _STAGING, _ASIDE):
+            parent = os.path.join(self.directory, name)
+            yield parent
+            if os.path.isdir(parent) and not os.path.islink(parent):
+                yield from (os.path.join(parent, case) for case in os.listdir(parent))
 
     def path(self, case: str, item: str) -> str:
         """See the protocol."""
-        return os.path.join(self.directory, "bags", case, item)
+        return os.path.join(self.directory, _BAGS, case, item)
 
     def has(self, case: str, item: str) -> bool:
         """See the protocol."""

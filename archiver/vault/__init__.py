@@ -37,7 +37,7 @@ from archiver.filesystem import replace_file, write_new_file
 from archiver.i18n import _
 from archiver.storage.local import LocalStorage
 
-__all__ = ["CASE", "CUSTODY", "Vault", "check_case", "create_vault", "open_vault"]
+__all__ = ["BAGS", "CASE", "CUSTODY", "Vault", "check_case", "create_vault", "open_vault"]
 
 CONFIG_FILE = "vault.toml"
 LAYOUT = 1

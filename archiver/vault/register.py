@@ -19,7 +19,7 @@ from typing import Any
 from archiver.custody import GENESIS, Event, Link, chain_lines, line_digest, parse_event
 from archiver.errors import FormatError, LogError, storage_error
 from archiver.filesystem import sync_directory, write_new_file
-from archiver.i18n import _
+from archiver.i18n import N_, _
 
 __all__ = ["BEGUN", "REFUSED", "SEALED", "Check", "Item", "Register", "read_register"]
 
@@ -68,6 +68,10 @@ class Register:
         """The number after the last that was ever given."""
         return max((one.number for one in self.items.values()), default=0) + 1
 
+    def name(self, number: int) -> str:
+        """The name that a number of this case has, in the log and as a directory."""
+        return f"{self.case}-E-{number:04}"
+
     def with_key(self, key: str) -> list[Item]:
         """The items that were made from the same source."""
         return [one for one in self.items.values() if one.key == key]
@@ -109,11 +113,15 @@ class Register:
         event, detail = link.event, link.event.detail
         if event.type == "ingestion start":
             name = detail["item"]
+            number = detail["number"]
+            # A name from a log becomes a path: it must be the one that a number has.
+            if type(number) is not int or name != self.name(number):
+                raise FormatError(N_("the item's name is not that of its number"))
             if name in self.items:
                 return  # the same number is taken up again after a crash
             self.items[name] = Item(
                 item=name,
-                number=detail["number"],
+                number=number,
                 key=detail["key"],
                 state=BEGUN,
                 since=event.at,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from archiver.custody import Event, chain_lines
 from archiver.errors import LockedError
 from archiver.replicate import sync
 from archiver.vault import Vault, open_vault
@@ -241,3 +242,45 @@ def test_wrong_words(
     done = run(capsys, *arguments)
     assert done.code == code, done.err
     assert "hint: " in done.err
+
+
+@pytest.mark.parametrize("name", ["bags", "bags/a", ".archiver-staging"])
+def test_a_replica_that_leads_elsewhere(
+    name: str, two: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Copies that are the vault's own would be counted twice, or files elsewhere removed."""
+    link = two / name
+    if link.exists():
+        link.rename(two / "moved")
+    link.symlink_to(Path("vault/bags").absolute())
+    done = run(capsys, "replica", "sync")
+    assert (done.code, "is a link" in done.err) == (5, True)
+
+
+def test_a_log_that_names_a_path(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hostile vault: what its log names must not be read, written or removed."""
+    victim = two.parent / "victim"
+    victim.mkdir()
+    (victim / "file").write_bytes(b"mine")
+    detail = {"item": "../../../victim", "key": "k", "number": 3}
+    register = read_register("a", own().log_path("a"))
+    event = Event(type="ingestion start", at=datetime.now(UTC), detail=detail)
+    (line,) = chain_lines([event], seq=register.lines, prev=register.head)
+    with open(own().log_path("a"), "ab") as file:
+        file.write(line)
+    for words in (("replica", "sync"), ("audit", "--all"), ("repair", "../../../victim")):
+        done = run(capsys, *words)
+        assert (done.code, "is not that of its number" in done.err) == (1, True)
+    assert (victim / "file").read_bytes() == b"mine"
+
+
+def test_a_log_that_was_removed(filled: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its bags must not be taken for those of new sources, which would then be lost."""
+    Path(filled.log_path("b")).unlink()
+    done = run(capsys, "events", "verify")
+    assert (done.code, "no log that tells of them" in done.out + done.err) == (1, True)
+    make_source(Path("other"), {"other.txt": b"other"})
+    before = tree(Path(filled.path), signatures=True)
+    lost = run(capsys, "ingest", "other", "--case", "b", "--key", "keys/ana.key")
+    assert (lost.code, "knows nothing of it" in lost.err) == (5, True)
+    assert tree(Path(filled.path), signatures=True) == before
