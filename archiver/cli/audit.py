@@ -133,7 +133,10 @@ def _tell(one: Any, output: Output) -> None:
 def _summary(vault: Any, counts: dict[str, int], output: Output, *, as_json: bool) -> int:
     from archiver.audit import open_incidents
 
-    open_ = open_incidents(vault)
+    open_, lost = open_incidents(vault), vault.without_log()
+    for path in lost:
+        text = _("MISSING: there are bags, and no log that tells of them")
+        output.warning(f"{path}: {text}")
     checked = sum(counts.values())
     if as_json:
         output.json(
@@ -142,6 +145,7 @@ def _summary(vault: Any, counts: dict[str, int], output: Output, *, as_json: boo
                 "checked": checked,
                 "results": counts,
                 "open_incidents": open_,
+                "without_log": lost,
             }
         )
     else:
@@ -149,6 +153,8 @@ def _summary(vault: Any, counts: dict[str, int], output: Output, *, as_json: boo
         good = counts.get("good", 0)
         names = ", ".join(open_) or _("none")
         output.say(printable(text.format(count=checked, good=good, open=names)))
+    if lost:
+        return 1
     if counts.get("undecided") and len(open_) == counts["undecided"]:
         return 3
     return 1 if open_ else 0

@@ -37,7 +37,7 @@ from archiver.filesystem import replace_file, write_new_file
 from archiver.i18n import _
 from archiver.storage.local import LocalStorage
 
-__all__ = ["BAGS", "CASE", "CUSTODY", "Vault", "check_case", "create_vault", "open_vault"]
+__all__ = ["CASE", "CUSTODY", "Vault", "check_case", "create_vault", "open_vault"]
 
 CONFIG_FILE = "vault.toml"
 LAYOUT = 1
@@ -83,6 +83,13 @@ class Vault:
             raise storage_error(error, self.path) from error
         found = (name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
         return sorted(name for name in found if CASE.fullmatch(name))
+
+    def without_log(self) -> list[str]:
+        """Directories of cases that have bags and no log: it was lost, or removed."""
+        place, known = os.path.join(self.path, BAGS), set(self.cases())
+        names = sorted(os.listdir(place)) if os.path.isdir(place) else []
+        lost = (name for name in names if name not in known and not name.startswith("."))
+        return [os.path.join(place, name) for name in lost]
 
     def storage(self) -> LocalStorage:
         """The vault's own copies, as a place like any other; its name is ""."""

@@ -19,7 +19,7 @@ from archiver.i18n import _
 from archiver.pki.anchors import Anchors, Standing, judge_signer
 from archiver.pki.cms import MAX_CMS_BYTES, CmsError, SignedData, parse_signed_data
 from archiver.signing import check_manifest_signature
-from archiver.vault import BAGS, Vault
+from archiver.vault import Vault
 from archiver.vault.checkpoint import (
     MAX_CHECKPOINT_BYTES,
     checkpoint_files,
@@ -97,22 +97,14 @@ def check_logs(
             CaseState(case=case, events=register.lines, head=register.head, root=tree_hash(lines))
         )
         problems += _of_case(vault, register)
-    problems += _without_log(vault)
+    text = _("MISSING: there are bags, and no log that tells of them")
+    problems += [LogProblem(path=path, problem=text) for path in vault.without_log()]
     for head in heads:
         if head.lower() not in passed:
             text = _("no chain has the head {head}: events behind it were cut off or changed")
             problems.append(LogProblem(path=vault.path, problem=text.format(head=head)))
     checkpoints = list(_checkpoints(vault, registers, anchors, problems))
     return LogReport(cases=tuple(states), checkpoints=tuple(checkpoints), problems=tuple(problems))
-
-
-def _without_log(vault: Vault) -> Iterable[LogProblem]:
-    """Cases that have bags and no log: it was removed."""
-    place, known = os.path.join(vault.path, BAGS), set(vault.cases())
-    for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
-        if name not in known and not name.startswith("."):
-            text = _("MISSING: there are bags, and no log that tells of them")
-            yield LogProblem(path=os.path.join(place, name), problem=text)
 
 
 def _checkpoints(

@@ -279,6 +279,8 @@ def test_a_log_that_was_removed(filled: Vault, capsys: pytest.CaptureFixture[str
     Path(filled.log_path("b")).unlink()
     done = run(capsys, "events", "verify")
     assert (done.code, "no log that tells of them" in done.out + done.err) == (1, True)
+    audited = run(capsys, "audit", "--all")
+    assert (audited.code, "no log that tells of them" in audited.err) == (1, True)
     make_source(Path("other"), {"other.txt": b"other"})
     before = tree(Path(filled.path), signatures=True)
     lost = run(capsys, "ingest", "other", "--case", "b", "--key", "keys/ana.key")
