@@ -1,134 +1,60 @@
-"""Fixity checks of what a vault keeps: read, compared with the log, written down.
+"""Fixity checks of what a vault keeps: what is due, oldest first, read and written down.
 
-Job: choose what is due, oldest first, check it, say what became of it. Limits: changes no
-bag and repairs nothing. The lock is held for the moment of writing an event only.
+Job: choose copies, check them, disk by disk, write down what was found. Limits: changes no
+bag and repairs nothing. The lock is held for the moment of writing events only.
 
-A bag's bytes are read, always: a stored digest is compared with nothing else. Names of
-damaged files are in the answer, never in the log.
+Disks are read beside each other, and one copy after the other on each. What was found is
+written down about once a second: who kills an audit loses that much, and the next goes on
+with the copies whose checks are not written down. Names of damaged files are in the answer,
+never in the log.
 """
 
 from __future__ import annotations
 
-import enum
-import hashlib
-import os
+import contextlib
+import random
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from archiver.bag.progress import Progress
-from archiver.bag.proofs import SIGNED_FILE
+from archiver.bag.progress import Progress, Silent
+from archiver.catalog.model import Due, Incident
 from archiver.custody import Event
-from archiver.errors import ArchiverError
-from archiver.findings import Finding, Severity
+from archiver.fixity import Checked, Result, check_copy
+from archiver.pace import Paced
 from archiver.storage import Storage
 from archiver.vault import Vault
-from archiver.vault.register import SEALED, Item, read_register
-from archiver.verify import Verdict, verify_bag
+from archiver.vault.records import reading, writing
 
-__all__ = [
-    "AuditOptions",
-    "Checked",
-    "Result",
-    "audit",
-    "check_copy",
-    "choose_due",
-    "look_at",
-    "open_incidents",
-]
+__all__ = ["AuditOptions", "audit", "open_incidents"]
 
-
-class Result(enum.Enum):
-    """What a check found. ``undecided`` is a disk that doesn't answer: another fact than a
-    digest that is wrong.
-    """
-
-    GOOD = "good"
-    DAMAGED = "damaged"
-    MISSING = "missing"
-    UNDECIDED = "undecided"
+_FLUSH_SECONDS = 1.0
+_FLUSH_COPIES = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditOptions:
-    """What to check: items whose last check is older than ``every`` (all where it is None),
-    for at most ``seconds`` and ``size_bytes``, where they are given.
+    """What to check: copies whose last check is older than ``every`` (all where it is None),
+    of these a random ``share`` from 0 to 1 where it is given, for at most ``seconds`` and
+    ``size_bytes``. ``rate_bytes`` a second are read from each disk at most.
     """
 
     every: timedelta | None = None
+    share: float | None = None
     seconds: float | None = None
     size_bytes: int | None = None
+    rate_bytes: int | None = None
     wait_seconds: float = 60.0
+    chance: random.Random = field(default_factory=random.SystemRandom)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """One copy that was checked: ``replica`` is its name, "" for the vault's own. ``findings``
-    are the errors and what can't be decided; whom to trust isn't asked here.
-    """
-
-    case: str
-    item: str
-    replica: str
-    path: str
-    result: Result
-    findings: tuple[Finding, ...]
-
-    @property
-    def codes(self) -> tuple[str, ...]:
-        """The codes of the findings, each once: no names of files."""
-        return tuple(sorted({one.code for one in self.findings}))
-
-
-@dataclass(frozen=True, slots=True)
-class _Due:
-    case: str
-    item: Item
-    storage: Storage
-
-    def order(self) -> tuple[float, str, int, str]:
-        """Those never checked first, then the oldest."""
-        last = self.item.checks.get(self.storage.name)
-        return (
-            last.at.timestamp() if last else float("-inf"),
-            self.case,
-            self.item.number,
-            self.storage.name,
-        )
-
-
-def choose_due(vault: Vault, options: AuditOptions, now: datetime) -> list[_Due]:
-    """The copies that are due, those that were never checked first, then the oldest. Of a
-    replica those are that were made; one that can't be reached is passed over.
-
-    Raises LogError where a case's log is broken: it can't be said what it holds.
-    """
-    places = [vault.storage(), *(one for one in vault.replicas() if not one.reachable())]
-    found = [
-        _Due(case, item, place)
-        for case in vault.cases()
-        for item in read_register(case, vault.log_path(case)).items.values()
-        if item.state == SEALED
-        for place in places
-        if not place.name or place.name in item.checks
-    ]
-    if options.every is not None:
-        limit = (now - options.every).timestamp()
-        found = [one for one in found if one.order()[0] <= limit]
-    return sorted(found, key=_Due.order)
-
-
-def open_incidents(vault: Vault) -> list[str]:
-    """The copies whose last check was not good: the item, with the replica's name."""
+def open_incidents(vault: Vault) -> list[Incident]:
+    """The copies whose last check was not good, at the places that there are."""
     names = {"", *(one.name for one in vault.replicas())}
-    return [
-        f"{item.item} ({name})" if name else item.item
-        for case in vault.cases()
-        for item in read_register(case, vault.log_path(case)).items.values()
-        for name, check in sorted(item.checks.items())
-        if name in names and check.result != Result.GOOD.value
-    ]
+    with reading(vault) as records:
+        return [one for one in records.catalog.incidents() if one.place in names]
 
 
 def audit(
@@ -138,78 +64,167 @@ def audit(
     *,
     progress: Progress | None = None,
 ) -> Iterator[Checked]:
-    """Check what is due, one copy after the other, each written down before the next.
+    """Check what is due, each told once it is written down.
 
-    What can't be checked is told as such and never ends the run. ``clock`` gives aware times.
+    What can't be checked is told as such and never ends the run. A replica that can't be
+    reached is passed over, and so is a case whose log isn't what it was: it can't be said
+    what it holds. ``clock`` gives aware times.
     """
-    begun, size = time.monotonic(), 0
-    for due in choose_due(vault, options, clock()):
-        if options.seconds is not None and time.monotonic() - begun >= options.seconds:
-            return
-        if options.size_bytes is not None and size >= options.size_bytes:
-            return
-        checked = check_copy(due.storage, due.case, due.item, progress=progress)
-        size += int(due.item.detail.get("payload_bytes", 0))
-        _write_down(vault, checked, clock(), options.wait_seconds)
+    limits = _Limits(options)
+    lanes = [
+        _Lane(vault, places, options, clock, limits, progress)
+        for places in _by_disk([vault.storage(), *vault.replicas()])
+    ]
+    waiting: list[tuple[Checked, datetime]] = []
+    flushed = time.monotonic()
+    with contextlib.closing(_read_lanes(lanes)) as results:
+        for checked in results:
+            waiting.append((checked, clock()))
+            full = len(waiting) >= _FLUSH_COPIES or checked.result is not Result.GOOD
+            if full or time.monotonic() - flushed >= _FLUSH_SECONDS:
+                yield from _write_down(vault, waiting, options.wait_seconds)
+                waiting, flushed = [], time.monotonic()
+    yield from _write_down(vault, waiting, options.wait_seconds)
+
+
+class _Limits:
+    """How long a run may go on, all disks together."""
+
+    def __init__(self, options: AuditOptions) -> None:
+        self._seconds, self._size_bytes = options.seconds, options.size_bytes
+        self._begun, self._read = time.monotonic(), 0
+
+    def allow(self, size_bytes: int) -> bool:
+        """Whether one more may be begun, of ``size_bytes``."""
+        if self._seconds is not None and time.monotonic() - self._begun >= self._seconds:
+            return False
+        if self._size_bytes is not None and self._read >= self._size_bytes:
+            return False
+        self._read += size_bytes
+        return True
+
+
+def _by_disk(places: Sequence[Storage]) -> list[list[Storage]]:
+    """The places that can be reached, those on one disk together."""
+    disks: dict[str, list[Storage]] = {}
+    for place in places:
+        if not place.reachable():
+            disks.setdefault(place.disk(), []).append(place)
+    return list(disks.values())
+
+
+class _Lane:
+    """The copies on one disk that are due, one after the other."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        places: Sequence[Storage],
+        options: AuditOptions,
+        clock: Callable[[], datetime],
+        limits: _Limits,
+        progress: Progress | None,
+    ) -> None:
+        self._vault, self._options, self._limits = vault, options, limits
+        self._places, self._clock = {one.name: one for one in places}, clock
+        self._before = clock() - (options.every or timedelta())
+        self._paced = options.rate_bytes is not None
+        self._progress = Paced(progress or Silent(), options.rate_bytes)
+        self._due = self._all_due()
+
+    def next(self) -> Due | None:
+        """The next to check, or None at the end. Asks the catalog: for one thread only."""
+        for due in self._due:
+            if self._limits.allow(int(due.item.detail.get("payload_bytes", 0))):
+                return due
+            return None
+        return None
+
+    def stop(self) -> None:
+        """End the check that is going on: nobody waits for its answer any more."""
+        self._progress.stop()
+
+    def check(self, due: Due) -> Checked:
+        """Read it; any thread may."""
+        # What another process reads ahead can't be held back.
+        workers = 0 if self._paced else None
+        storage = self._places[due.place]
+        return check_copy(storage, due.item, workers=workers, progress=self._progress)
+
+    def _all_due(self) -> Iterator[Due]:
+        """Page by page. What was checked meanwhile, by this run or another, has a later time
+        and is not met again; unless that is the second in which the run began.
+        """
+        last: Due | None = None
+        met: set[tuple[str, str]] = set()
+        while True:
+            with reading(self._vault) as records:
+                page = records.catalog.due(self._places, before=self._before, after=last)
+                broken = records.broken
+            for due in page:
+                key = (due.item.item, due.place)
+                if key in met or due.item.case in broken or not self._chosen():
+                    continue
+                if self._clock().replace(microsecond=0) <= self._before:
+                    met.add(key)
+                yield due
+            if not page:
+                return
+            last = page[-1]
+
+    def _chosen(self) -> bool:
+        share = self._options.share
+        return share is None or self._options.chance.random() < share
+
+
+def _read_lanes(lanes: Sequence[_Lane]) -> Generator[Checked]:
+    """What the checks on all disks find, as they end."""
+    if len(lanes) == 1:  # no thread is needed, and none has to be stopped
+        (lane,) = lanes
+        while (due := lane.next()) is not None:
+            yield lane.check(due)
+        return
+    with ThreadPoolExecutor(max_workers=max(1, len(lanes))) as pool:
+        running: dict[Future[Checked], _Lane] = {}
+
+        def begin(lane: _Lane) -> None:
+            due = lane.next()
+            if due is not None:
+                running[pool.submit(lane.check, due)] = lane
+
+        try:
+            for lane in lanes:
+                begin(lane)
+            while running:
+                done, _rest = wait(running, return_when=FIRST_COMPLETED)
+                for one in done:
+                    lane = running.pop(one)
+                    yield one.result()
+                    begin(lane)
+        finally:
+            for lane in lanes:
+                lane.stop()
+
+
+def _write_down(
+    vault: Vault, waiting: Sequence[tuple[Checked, datetime]], wait_seconds: float
+) -> Iterator[Checked]:
+    """Write down what was found, then tell it."""
+    if not waiting:
+        return
+    with writing(vault, "audit", wait_seconds) as records:
+        for case in sorted({checked.case for checked, _at in waiting}):
+            found = [(checked, at) for checked, at in waiting if checked.case == case]
+            records.append(case, [_event(checked, at) for checked, at in found])
+    for checked, _at in waiting:
         yield checked
 
 
-def check_copy(
-    storage: Storage, case: str, item: Item, *, progress: Progress | None = None
-) -> Checked:
-    """Read one copy of an item, twice where the disk didn't answer. Writes nothing down."""
-    path = storage.path(case, item.item)
-    result, findings = look_at(path, item, progress=progress)
-    if result is Result.UNDECIDED:  # a passing fault of the disk is no finding
-        result, findings = look_at(path, item, progress=progress)
-    return Checked(
-        case=case,
-        item=item.item,
-        replica=storage.name,
-        path=path,
-        result=result,
-        findings=findings,
-    )
-
-
-def look_at(
-    path: str, item: Item, *, progress: Progress | None = None
-) -> tuple[Result, tuple[Finding, ...]]:
-    """Whether what lies at ``path`` is the bag that was sealed as ``item``."""
-    if os.path.islink(path):  # no copy: it is as good as what it leads to, and goes with it
-        return Result.DAMAGED, ()
-    if not os.path.isdir(path):
-        # A disk that isn't there hides the whole vault, not one of its bags.
-        there = os.path.isdir(os.path.dirname(os.path.dirname(path)))
-        return (Result.MISSING if there else Result.UNDECIDED), ()
-    try:
-        report = verify_bag(path, progress=progress)
-        with open(os.path.join(path, SIGNED_FILE), "rb") as file:
-            signed = hashlib.file_digest(file, "sha512").hexdigest()
-    except FileNotFoundError:
-        return Result.DAMAGED, ()
-    except (OSError, ArchiverError):
-        return Result.UNDECIDED, ()
-    counted = tuple(
-        one
-        for one in report.findings
-        if one.severity is not Severity.WARNING and one.entry.step != "trust"
-    )
-    if report.verdict is Verdict.UNDECIDED:
-        return Result.UNDECIDED, counted
-    same = signed == item.detail.get("tag_manifest_sha512")
-    if report.verdict is Verdict.INVALID or not same or report.findings.has("E-SIG-002"):
-        return Result.DAMAGED, counted
-    return Result.GOOD, ()
-
-
-def _write_down(vault: Vault, checked: Checked, now: datetime, wait_seconds: float) -> None:
+def _event(checked: Checked, at: datetime) -> Event:
     detail = {
         "codes": list(checked.codes),
         "item": checked.item,
         "result": checked.result.value,
     } | ({"replica": checked.replica} if checked.replica else {})
     outcome = "success" if checked.result is Result.GOOD else "failure"
-    event = Event(type="fixity check", at=now, outcome=outcome, detail=detail)
-    with vault.writing(f"audit {checked.case}", wait_seconds):
-        read_register(checked.case, vault.log_path(checked.case)).append([event])
+    return Event(type="fixity check", at=at, outcome=outcome, detail=detail)

@@ -29,6 +29,7 @@ __all__ = [
     "MAX_EVENT_BYTES",
     "Event",
     "Link",
+    "TreeHash",
     "chain_lines",
     "line_digest",
     "parse_event",
@@ -174,21 +175,33 @@ def read_chain(lines: Iterable[bytes]) -> Iterator[Link]:
         yield link
 
 
-def tree_hash(lines: Iterable[bytes]) -> str:
-    """The Merkle tree hash over the lines (RFC 9162 §2.1.1), in hexadecimal.
+class TreeHash:
+    """The Merkle tree hash over lines (RFC 9162 §2.1.1), as they come, in logarithmic memory."""
 
-    One digest that stands for all of them, in logarithmic memory.
-    """
-    stack: list[tuple[int, bytes]] = []
-    for line in lines:
+    def __init__(self) -> None:
+        self._stack: list[tuple[int, bytes]] = []
+
+    def add(self, line: bytes) -> None:
+        """One line more, with its end."""
         size, node = 1, hashlib.sha256(b"\0" + line).digest()
-        while stack and stack[-1][0] == size:
-            left = stack.pop()[1]
+        while self._stack and self._stack[-1][0] == size:
+            left = self._stack.pop()[1]
             size, node = 2 * size, hashlib.sha256(b"\1" + left + node).digest()
-        stack.append((size, node))
-    if not stack:
-        return hashlib.sha256(b"").hexdigest()
-    _size, root = stack.pop()
-    while stack:
-        root = hashlib.sha256(b"\1" + stack.pop()[1] + root).digest()
-    return root.hex()
+        self._stack.append((size, node))
+
+    def hexdigest(self) -> str:
+        """One digest that stands for all lines so far."""
+        if not self._stack:
+            return hashlib.sha256(b"").hexdigest()
+        root = self._stack[-1][1]
+        for _size, left in reversed(self._stack[:-1]):
+            root = hashlib.sha256(b"\1" + left + root).digest()
+        return root.hex()
+
+
+def tree_hash(lines: Iterable[bytes]) -> str:
+    """The Merkle tree hash of all ``lines``, in hexadecimal."""
+    tree = TreeHash()
+    for line in lines:
+        tree.add(line)
+    return tree.hexdigest()

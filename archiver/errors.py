@@ -13,8 +13,8 @@
     │                        or changed while being read                     5
     ├── DestinationError     a bag can't be put where it was wanted          5
     ├── VaultError           a vault that can't be used: NotFoundError (2),
-    │                        AlreadyExistsError, LockedError, LogError (1),
-    │                        NoIntactReplicaError (1)                        5
+    │                        AlreadyExistsError, LockedError, CatalogError,
+    │                        LogError (1), NoIntactReplicaError (1)          5
     ├── StorageError         a place to keep bytes failed (full, I/O)        5
     └── RemoteError          a TSA is unreachable, or its answer is wrong    5
 
@@ -31,6 +31,7 @@ from archiver.i18n import _
 __all__ = [
     "AlreadyExistsError",
     "ArchiverError",
+    "CatalogError",
     "DestinationError",
     "FormatError",
     "KeyringError",
@@ -112,6 +113,10 @@ class AlreadyExistsError(VaultError):
 
 class LockedError(VaultError):
     """Another process is writing."""
+
+
+class CatalogError(VaultError):
+    """The index of a vault can't be used; the bags and logs don't depend on it."""
 
 
 class NoIntactReplicaError(VaultError):

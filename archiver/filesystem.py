@@ -13,6 +13,7 @@ import errno
 import functools
 import os
 import platform
+import re
 import secrets
 import stat
 import sys
@@ -20,7 +21,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 __all__ = [
+    "NETWORK_TYPES",
     "RenameFallback",
+    "file_system_type",
     "free_space",
     "rename_no_replace",
     "replace_file",
@@ -30,6 +33,10 @@ __all__ = [
     "write_new_file",
 ]
 
+NETWORK_TYPES = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs"}
+)
+"""File systems that lie on another machine, by the kernel's names for them."""
 _RENAME_NOREPLACE = 1
 _RENAME_EXCL = 4  # macOS renamex_np
 _AT_FDCWD = -100
@@ -210,3 +217,26 @@ def free_space(path: str) -> tuple[int, int | None]:
     """
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None
+
+
+def file_system_type(path: str, mounts: str = "/proc/self/mountinfo") -> str:
+    """The kernel's name for the file system that ``path`` lies on, "" where it isn't told
+    (proc_pid_mountinfo(5)).
+    """
+    path, best, found = os.path.realpath(path), "", ""
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                fields, _separator, rest = line.partition(" - ")
+                point = _unescaped(fields.split(" ")[4])
+                within = path == point or path.startswith(point.rstrip("/") + "/")
+                if within and len(point) >= len(best):  # the last one covers those before
+                    best, found = point, rest.split(" ")[0]
+    except (OSError, IndexError):  # not Linux, or no /proc
+        return ""
+    return found
+
+
+def _unescaped(text: str) -> str:
+    """A path as mountinfo writes it: blanks and backslashes as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

@@ -23,12 +23,13 @@ from archiver.bag.model import BagInfo
 from archiver.bag.plan import Plan
 from archiver.bag.progress import Progress
 from archiver.bag.proofs import SIGNED_FILE
+from archiver.catalog.model import BEGUN, SEALED, Item, item_name
 from archiver.custody import CUSTODY_PATH, Event, line_digest
 from archiver.errors import AlreadyExistsError, SourceError, VaultError, storage_error
 from archiver.i18n import _
 from archiver.seal import CreateOptions, create_bag
 from archiver.vault import Vault
-from archiver.vault.register import BEGUN, SEALED, Item, Register, read_register
+from archiver.vault.records import Records, writing
 from archiver.verify import Verdict, verify_bag
 
 __all__ = ["IngestOptions", "Ingested", "ingest", "source_key"]
@@ -87,10 +88,9 @@ def ingest(
 
     Raises ArchiverError; then the case's log is as it was, or says what was begun.
     """
-    with vault.writing(f"ingest {case}", options.wait_seconds):
-        register = read_register(case, vault.log_path(case))
+    with writing(vault, f"ingest {case}", options.wait_seconds) as records:
         key = source_key(vault, sources, plan)
-        known = register.with_key(key)
+        known = records.catalog.with_key(case, key)
         sealed = [one for one in known if one.state == SEALED]
         if sealed and not options.again:
             raise AlreadyExistsError(
@@ -98,20 +98,18 @@ def ingest(
                 hint=_("Nothing was done. To make another item of it: --again."),
             )
         begun = [one for one in known if one.state == BEGUN]
-        if not begun:
-            _check_free(vault, register)
-        item = begun[0] if begun else _allot(register, key, options.create.now)
+        item = begun[0] if begun else _allot(records, case, key, options.create.now)
         path = vault.bag_path(case, item.item)
         recovered = os.path.lexists(path)
         if recovered:
             say(_("{item} was made by a run that was ended; it is checked").format(item=item.item))
             _check_left(path, options.create)
         else:
-            with _refusing(register, item, options.create.now):
+            with _refusing(records, item, options.create.now):
                 _make(path, plan, item, options.create, progress, say)
         detail = _facts(path, item, plan)
         event = Event(type="ingestion end", at=options.create.now, detail=detail)
-        register.append([event])
+        records.append(case, [event])
     return Ingested(
         item=item.item,
         path=path,
@@ -121,11 +119,22 @@ def ingest(
     )
 
 
-def _check_free(vault: Vault, register: Register) -> None:
+def _allot(records: Records, case: str, key: str, now: datetime) -> Item:
+    """The next number, in the log before anything else is done."""
+    number = records.catalog.next_number(case)
+    name = item_name(case, number)
+    _check_free(records.vault.bag_path(case, name))
+    detail = {"item": name, "key": key, "number": number}
+    records.append(case, [Event(type="ingestion start", at=now, detail=detail)])
+    item = records.catalog.item(name)
+    assert item is not None
+    return item
+
+
+def _check_free(path: str) -> None:
     """A bag under the next number was made for another source, and its log was lost: taken
     for this source's, it would leave this source unarchived.
     """
-    path = vault.bag_path(register.case, register.name(register.next_number()))
     if os.path.lexists(path):
         raise VaultError(
             _("{path} is there, and the log of the case knows nothing of it").format(path=path),
@@ -133,17 +142,8 @@ def _check_free(vault: Vault, register: Register) -> None:
         )
 
 
-def _allot(register: Register, key: str, now: datetime) -> Item:
-    """The next number, in the log before anything else is done."""
-    number = register.next_number()
-    name = register.name(number)
-    detail = {"item": name, "key": key, "number": number}
-    register.append([Event(type="ingestion start", at=now, detail=detail)])
-    return register.items[name]
-
-
 @contextmanager
-def _refusing(register: Register, item: Item, now: datetime) -> Iterator[None]:
+def _refusing(records: Records, item: Item, now: datetime) -> Iterator[None]:
     """A source that can't be archived keeps its number, with the reason; no name of it is
     written down. Whatever else goes wrong leaves the item begun, to be taken up again.
     """
@@ -151,7 +151,8 @@ def _refusing(register: Register, item: Item, now: datetime) -> Iterator[None]:
         yield
     except SourceError:
         detail = {"item": item.item, "number": item.number, "reason": "source"}
-        register.append([Event(type="ingestion end", at=now, outcome="failure", detail=detail)])
+        event = Event(type="ingestion end", at=now, outcome="failure", detail=detail)
+        records.append(item.case, [event])
         raise
 
 

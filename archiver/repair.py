@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from archiver.audit import Result, check_copy, look_at
 from archiver.bag.progress import Progress
+from archiver.catalog.model import Item
 from archiver.custody import Event
 from archiver.errors import NoIntactReplicaError, StorageError
+from archiver.fixity import Result, check_copy, look_at
 from archiver.i18n import _
 from archiver.storage import Storage
 from archiver.vault import Vault
-from archiver.vault.register import Item, read_register
+from archiver.vault.records import writing
 
 __all__ = ["Plan", "plan_repair", "repair"]
 
@@ -28,7 +29,6 @@ class Plan:
     from ``source``, which was read just now. ``undecided`` can't be read, and are left alone.
     """
 
-    case: str
     item: Item
     broken: tuple[tuple[Storage, Result], ...]
     undecided: tuple[Storage, ...]
@@ -36,7 +36,6 @@ class Plan:
 
 
 def plan_repair(
-    case: str,
     item: Item,
     places: Sequence[Storage],
     *,
@@ -48,7 +47,7 @@ def plan_repair(
     NoIntactReplicaError where something is broken and no copy is good.
     """
     states = [
-        (one, check_copy(one, case, item, progress=progress).result)
+        (one, check_copy(one, item, progress=progress).result)
         for one in places
         if not one.name or one.name in item.checks
     ]
@@ -62,7 +61,6 @@ def plan_repair(
             hint=_("Bring the replicas that can't be reached now, and every other copy there is."),
         )
     return Plan(
-        case=case,
         item=item,
         broken=broken,
         undecided=tuple(one for one, result in states if result is Result.UNDECIDED),
@@ -89,7 +87,7 @@ def repair(
     for place, result in plan.broken:
         assert plan.source is not None
         item = plan.item
-        staged = place.put(plan.case, item.item, plan.source.path(plan.case, item.item))
+        staged = place.put(item.case, item.item, plan.source.path(item.case, item.item))
         found, _findings = look_at(staged, item, progress=progress)
         if found is not Result.GOOD:
             place.discard(staged)
@@ -99,8 +97,8 @@ def repair(
             )
         if result is Result.DAMAGED:
             mark = clock().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-            aside.append(place.set_aside(plan.case, item.item, mark))
-        place.commit(plan.case, item.item, staged)
+            aside.append(place.set_aside(item.case, item.item, mark))
+        place.commit(item.case, item.item, staged)
         detail = {
             "before": result.value,
             "from": plan.source.name,
@@ -108,7 +106,6 @@ def repair(
             "replica": place.name,
             "result": Result.GOOD.value,
         }
-        with vault.writing(f"repair {plan.case}", wait_seconds):
-            register = read_register(plan.case, vault.log_path(plan.case))
-            register.append([Event(type="recovery", at=clock(), detail=detail)])
+        with writing(vault, f"repair {item.case}", wait_seconds) as records:
+            records.append(item.case, [Event(type="recovery", at=clock(), detail=detail)])
     return aside

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from archiver.audit import Result, look_at
 from archiver.bag.progress import Progress
+from archiver.catalog.model import Item
 from archiver.custody import Event
 from archiver.errors import AlreadyExistsError, ArchiverError
+from archiver.fixity import Result, look_at
 from archiver.i18n import _
 from archiver.pki.keyring import check_name
 from archiver.storage import Storage
 from archiver.storage.local import LocalStorage, prepare_directory
 from archiver.vault import Vault
-from archiver.vault.register import SEALED, Item, read_register
+from archiver.vault.records import reading, writing
 
 __all__ = ["Copied", "add_replica", "sync"]
 
@@ -46,7 +47,7 @@ def add_replica(vault: Vault, name: str, directory: str, wait_seconds: float) ->
     counted that lie elsewhere. Raises AlreadyExistsError, DestinationError, StorageError.
     """
     check_name(name)
-    with vault.writing("replica add", wait_seconds):
+    with writing(vault, "replica add", wait_seconds) as records:
         replicas = vault.replicas()
         if any(one.name == name for one in replicas):
             raise AlreadyExistsError(
@@ -54,7 +55,7 @@ def add_replica(vault: Vault, name: str, directory: str, wait_seconds: float) ->
                 hint=_("See 'archiver replica list'."),
             )
         place = LocalStorage(name, os.path.realpath(directory), vault.identifier)
-        if place.reachable() and _was_known(vault, name):
+        if place.reachable() and records.catalog.knows_place(name):
             raise AlreadyExistsError(
                 _("the logs count copies in a replica that was named {name}").format(name=name),
                 hint=_("Give the directory that it had, or choose another name."),
@@ -62,14 +63,6 @@ def add_replica(vault: Vault, name: str, directory: str, wait_seconds: float) ->
         place = prepare_directory(directory, name, vault.identifier, away_from=vault.path)
         vault.set_replicas([*replicas, place])
     return place
-
-
-def _was_known(vault: Vault, name: str) -> bool:
-    return any(
-        name in item.checks
-        for case in vault.cases()
-        for item in read_register(case, vault.log_path(case)).items.values()
-    )
 
 
 def sync(
@@ -87,17 +80,24 @@ def sync(
     """
     with vault.copying("replica sync", wait_seconds):
         for place in places:
-            for case in vault.cases():
-                for item in _missing(vault, case, place):
-                    copied = _copy(vault, place, case, item, progress)
-                    if not copied.problem:
-                        _write_down(vault, copied, clock(), wait_seconds)
-                    yield copied
+            for item in _pending(vault, place):
+                copied = _copy(vault, place, item.case, item, progress)
+                if not copied.problem:
+                    _write_down(vault, copied, clock(), wait_seconds)
+                yield copied
 
 
-def _missing(vault: Vault, case: str, place: Storage) -> list[Item]:
-    items = read_register(case, vault.log_path(case)).items.values()
-    return [one for one in items if one.state == SEALED and place.name not in one.checks]
+def _pending(vault: Vault, place: Storage) -> Iterator[Item]:
+    """What the place has not yet, page by page; what fails is not asked for again."""
+    after = ""
+    while True:
+        with reading(vault) as records:
+            page = records.catalog.pending(place.name, after=after)
+            broken = records.broken
+        if not page:
+            return
+        yield from (one for one in page if one.case not in broken)
+        after = page[-1].item
 
 
 def _copy(vault: Vault, place: Storage, case: str, item: Item, progress: Progress | None) -> Copied:
@@ -130,6 +130,5 @@ def _judge_found(place: Storage, copied: Copied, item: Item, progress: Progress 
 
 def _write_down(vault: Vault, copied: Copied, now: datetime, wait_seconds: float) -> None:
     detail = {"item": copied.item, "replica": copied.replica, "result": Result.GOOD.value}
-    with vault.writing(f"sync {copied.case}", wait_seconds):
-        register = read_register(copied.case, vault.log_path(copied.case))
-        register.append([Event(type="replication", at=now, detail=detail)])
+    with writing(vault, f"sync {copied.case}", wait_seconds) as records:
+        records.append(copied.case, [Event(type="replication", at=now, detail=detail)])

@@ -48,6 +48,7 @@ COMMANDS = {
 }
 """Commands at the top of the tree: each is ``add_NAME`` in the module that has it."""
 GROUPS = {
+    "catalog": N_("Check the index of a vault, or make it anew from the logs."),
     "replica": N_("Keep copies of the vault's bags in other places."),
     "bag": N_("Make, check, sign and look at bags."),
     "key": N_("Make and keep keys: a CA, signers, the trust list. 'archiver setup' guides you."),
@@ -56,9 +57,8 @@ GROUPS = {
     ),
 }
 """Groups of commands: each is ``NAME_app`` in the module of its name."""
-
-
-_OWN_MODULES = (*GROUPS, "setup", "audit")
+_MODULES = {"init": "vault", "list": "vault", "show": "vault", "repair": "replica"}
+"""Of commands that don't have a module of their own."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -112,16 +112,12 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
 
 
 def _add_whole(app: typer.Typer, name: str, summary: str) -> None:
-    module = import_module(f"archiver.cli.{_module(name)}")
+    module = import_module(f"archiver.cli.{_MODULES.get(name, name)}")
     if name in GROUPS:
         group: Callable[[dict[str, Any], str], typer.Typer] = getattr(module, f"{name}_app")
         app.add_typer(group(SETTINGS, summary), name=name)
     else:
         getattr(module, f"add_{name}")(app, summary)
-
-
-def _module(name: str) -> str:
-    return {"repair": "replica"}.get(name, name if name in _OWN_MODULES else "vault")
 
 
 def _add_name(app: typer.Typer, name: str, summary: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.output import Output, finding_json, printable
-from archiver.cli.vault import find_vault, vault_option
+from archiver.cli.vault import catalog_option, find_vault, vault_option
 from archiver.errors import UsageError
 from archiver.i18n import N_, _
 
@@ -53,6 +53,7 @@ def add_audit(app: typer.Typer, summary: str) -> None:
             typer.Option("--bytes", metavar="SIZE", help=_("Stop after so much: 500G.")),
         ] = "",
         vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[
             bool, typer.Option("--json", help=_("Answer in JSON, one line for each, then all."))
         ] = False,
@@ -71,7 +72,7 @@ def add_audit(app: typer.Typer, summary: str) -> None:
             raise UsageError(
                 _("--all and --due don't go together"), hint=_("See 'archiver audit --help'.")
             )
-        opened, output = find_vault(vault), Output(quiet=quiet)
+        opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         options = AuditOptions(
             every=None if everything else timedelta(days=days),
             seconds=_seconds(duration) if duration else None,
@@ -144,14 +145,14 @@ def _summary(vault: Any, counts: dict[str, int], output: Output, *, as_json: boo
                 "schema": "archiver/audit/1",
                 "checked": checked,
                 "results": counts,
-                "open_incidents": open_,
+                "open_incidents": [str(one) for one in open_],
                 "without_log": lost,
             }
         )
     else:
         text = _("{count} items checked, {good} good; open incidents: {open}")
         good = counts.get("good", 0)
-        names = ", ".join(open_) or _("none")
+        names = ", ".join(map(str, open_)) or _("none")
         output.say(printable(text.format(count=checked, good=good, open=names)))
     if lost:
         return 1

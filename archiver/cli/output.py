@@ -89,6 +89,17 @@ class Output:
 
         print(json.dumps(document))
 
+    def json_list(
+        self, head: Mapping[str, object], name: str, rows: Iterable[Mapping[str, object]]
+    ) -> None:
+        """The same, with a list ``name`` at its end that may be longer than memory."""
+        import json
+
+        print(f"{json.dumps(head)[:-1]}, {json.dumps(name)}: [", end="")
+        for number, row in enumerate(rows):
+            print(", " if number else "", json.dumps(row), sep="", end="")
+        print("]}")
+
     def say(self, text: str) -> None:
         """Talk."""
         if not self._quiet:

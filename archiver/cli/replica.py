@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.output import Output, printable
-from archiver.cli.vault import find_item, find_vault, vault_option
+from archiver.cli.vault import catalog_option, find_item, find_vault, tell_broken, vault_option
 from archiver.errors import NotFoundError
 from archiver.i18n import N_, _
 
@@ -51,10 +51,11 @@ def _add_add(app: typer.Typer) -> None:
             typer.Argument(metavar="DIR", help=_("A new or empty directory."), show_default=False),
         ],
         vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
     ) -> int:
         from archiver.replicate import add_replica
 
-        opened = find_vault(vault)
+        opened = find_vault(vault, catalog)
         place = add_replica(opened, name, directory, 10.0)
         output = Output()
         if os.stat(place.directory).st_dev == os.stat(opened.path).st_dev:
@@ -74,29 +75,27 @@ def _add_list(app: typer.Typer) -> None:
     )
     def list_replicas(
         vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
-        from archiver.vault.register import SEALED, read_register
+        from archiver.vault.records import reading
 
-        opened, output = find_vault(vault), Output()
-        items = [
-            one
-            for case in opened.cases()
-            for one in read_register(case, opened.log_path(case)).items.values()
-            if one.state == SEALED
-        ]
+        opened, output = find_vault(vault, catalog), Output()
         rows = []
+        with reading(opened) as records:
+            bags, _files, _size = records.catalog.totals()
+            counts = records.catalog.counts()
         for place in opened.replicas():
-            checks = [one.checks[place.name] for one in items if place.name in one.checks]
-            good = sum(check.result == "good" for check in checks)
+            results = counts.get(place.name, {"results": {}})["results"]
+            copies = sum(results.values())
             rows.append(
                 {
                     "name": place.name,
                     "directory": place.directory,
                     "unreachable": place.reachable() or None,
-                    "good": good,
-                    "not_good": len(checks) - good,
-                    "pending": len(items) - len(checks),
+                    "good": results.get("good", 0),
+                    "not_good": copies - results.get("good", 0),
+                    "pending": bags - copies,
                 }
             )
         if as_json:
@@ -125,9 +124,10 @@ def _add_remove(app: typer.Typer) -> None:
             str, typer.Argument(metavar="NAME", help=_("Which one."), show_default=False)
         ],
         vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
     ) -> int:
-        opened = find_vault(vault)
-        with opened.writing("replica remove", 10.0):
+        opened = find_vault(vault, catalog)
+        with opened.locked("replica remove", 10.0):
             gone = _named(opened, name)
             opened.set_replicas([one for one in opened.replicas() if one.name != name])
         text = _("{name} is forgotten; its bags lie in {path} as before")
@@ -149,6 +149,7 @@ def _add_sync(app: typer.Typer) -> None:
             typer.Argument(metavar="[NAME...]", help=_("Only these."), show_default=False),
         ] = None,
         vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[
             bool, typer.Option("--json", help=_("Answer in JSON, one line for each."))
         ] = False,
@@ -157,8 +158,9 @@ def _add_sync(app: typer.Typer) -> None:
 
         from archiver.cli.progress import progress_for
         from archiver.replicate import sync as copy
+        from archiver.vault.records import reading
 
-        opened, output = find_vault(vault), Output()
+        opened, output = find_vault(vault, catalog), Output()
         places = [_named(opened, name) for name in names] if names else opened.replicas()
         if not places:
             output.hint(_("There is no replica yet; see 'archiver replica add --help'."))
@@ -192,7 +194,9 @@ def _add_sync(app: typer.Typer) -> None:
         if not as_json:
             for name in sorted(idle):
                 output.line(_("{name}: nothing to copy").format(name=name))
-        return 5 if failed else 0
+        with reading(opened) as records:
+            broken = tell_broken(records, output)
+        return broken or (5 if failed else 0)
 
 
 def add_repair(app: typer.Typer, summary: str) -> None:
@@ -203,8 +207,9 @@ def add_repair(app: typer.Typer, summary: str) -> None:
         item: Annotated[str, typer.Argument(metavar="ID", help=_("The item."), show_default=False)],
         yes: Annotated[bool, typer.Option("--yes", help=_("Do it."))] = False,
         vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
     ) -> int:
-        opened = find_vault(vault)
+        opened = find_vault(vault, catalog)
         with opened.copying(f"repair {item}", 60.0):
             return _repair(opened, item, Output(), yes=yes)
 
@@ -215,8 +220,10 @@ def _repair(opened: Any, item: str, output: Output, *, yes: bool) -> int:
     from archiver.cli.progress import progress_for
     from archiver.repair import plan_repair
     from archiver.repair import repair as mend
+    from archiver.vault.records import reading
 
-    case, one = find_item(opened, item)
+    with reading(opened) as records:
+        one = find_item(records, item)
     places = [opened.storage()]
     for place in opened.replicas():
         problem = place.reachable()
@@ -225,7 +232,7 @@ def _repair(opened: Any, item: str, output: Output, *, yes: bool) -> int:
         else:
             places.append(place)
     progress = progress_for(quiet=False)
-    plan = plan_repair(case, one, places, progress=progress)
+    plan = plan_repair(one, places, progress=progress)
     progress.clear()
     for place in plan.undecided:
         text = _("{item} ({place}): can't be read now; it is left as it is")

@@ -21,6 +21,9 @@ class Storage(Protocol):
     def reachable(self) -> str:
         """Why the place can't be used now; "" where it can."""
 
+    def disk(self) -> str:
+        """What tells disks apart: whoever reads two places on one hinders himself."""
+
     def path(self, case: str, item: str) -> str:
         """Where an item's bag lies, to be read."""
 

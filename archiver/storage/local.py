@@ -65,6 +65,13 @@ class LocalStorage:
                 return _("{path} is a link; a replica holds copies of its own").format(path=path)
         return ""
 
+    def disk(self) -> str:
+        """See the protocol."""
+        try:
+            return str(os.stat(self.directory).st_dev)
+        except OSError:  # gone since a moment ago: told when it is read
+            return self.directory
+
     def _own_directories(self) -> Iterator[str]:
         """Those that copies are written to and read from: none may lead elsewhere."""
         for name in (_BAGS, _STAGING, _ASIDE):

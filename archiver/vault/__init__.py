@@ -11,11 +11,13 @@ Job: make and open one, its lock, its paths. Limits: what happens to its items i
       bags/<case>/<item>/    sealed bags: the truth
       custody/<case>.jsonl   what happened: hash-chained, allots the numbers
       custody/checkpoints/   the state of all logs at a moment, signed
+      catalog.sqlite         an index of it all, made again from the logs
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -33,7 +35,12 @@ from archiver.errors import (
     VaultError,
     storage_error,
 )
-from archiver.filesystem import replace_file, write_new_file
+from archiver.filesystem import (
+    NETWORK_TYPES,
+    file_system_type,
+    replace_file,
+    write_new_file,
+)
 from archiver.i18n import _
 from archiver.storage.local import LocalStorage
 
@@ -42,6 +49,7 @@ __all__ = ["CASE", "CUSTODY", "Vault", "check_case", "create_vault", "open_vault
 CONFIG_FILE = "vault.toml"
 LAYOUT = 1
 BAGS, CUSTODY = "bags", "custody"
+CATALOG_FILE = "catalog.sqlite"
 CASE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _LOCK_FILE, _COPYING_FILE = ".lock", ".copying.lock"
 _REPLICAS_FILE = "replicas.json"
@@ -61,11 +69,12 @@ class OwnStorage(LocalStorage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vault:
-    """An open vault. ``path`` is absolute."""
+    """An open vault. ``path`` is absolute, ``catalog`` the path of its index."""
 
     path: str
     identifier: str
     policy: str
+    catalog: str
 
     def bag_path(self, case: str, item: str) -> str:
         """Where an item's bag lies."""
@@ -124,8 +133,9 @@ class Vault:
             raise storage_error(error, path) from error
 
     @contextmanager
-    def writing(self, what: str, wait_seconds: float) -> Iterator[None]:
-        """Be the one writer. Raises LockedError, which says who is, after ``wait_seconds``.
+    def locked(self, what: str, wait_seconds: float) -> Iterator[None]:
+        """Be the one writer (:func:`archiver.vault.records.writing` is for events). Raises
+        LockedError, which says who is, after ``wait_seconds``.
 
         The lock is the kernel's: that of a writer that was killed is gone with it.
         """
@@ -135,7 +145,7 @@ class Vault:
     @contextmanager
     def copying(self, what: str, wait_seconds: float) -> Iterator[None]:
         """Be the one who makes copies of bags, which takes long: others may write meanwhile.
-        Taken before :meth:`writing`, never after. Raises LockedError.
+        Taken before :meth:`locked`, never after. Raises LockedError.
         """
         with _locked(os.path.join(self.path, _COPYING_FILE), what, wait_seconds):
             yield
@@ -195,8 +205,9 @@ def check_case(case: str) -> str:
     return case
 
 
-def create_vault(path: str, *, identifier: str, policy: str) -> Vault:
-    """A new vault at ``path``, which must not exist or be an empty directory.
+def create_vault(path: str, *, identifier: str, policy: str, catalog: str = "") -> Vault:
+    """A new vault at ``path``, which must not exist or be an empty directory; ``catalog`` as
+    for :func:`open_vault`.
 
     Raises AlreadyExistsError, StorageError.
     """
@@ -217,11 +228,25 @@ def create_vault(path: str, *, identifier: str, policy: str) -> Vault:
         write_new_file(os.path.join(path, CONFIG_FILE), text.encode(), 0o644)
     except OSError as error:
         raise storage_error(error, path) from error
-    return Vault(path=path, identifier=identifier, policy=policy)
+    return _vault(path, identifier, policy, catalog)
 
 
-def open_vault(path: str) -> Vault:
-    """The vault at ``path``. Raises NotFoundError, VaultError."""
+def default_catalog(path: str, identifier: str) -> str:
+    """Where the catalog of the vault at ``path`` lies where nothing else is said: in it, or
+    in the user's state directory where the vault is on another machine's disk, on which a
+    database can't be trusted to keep its locks (https://www.sqlite.org/faq.html#q5).
+    """
+    if file_system_type(path) not in NETWORK_TYPES:
+        return os.path.join(path, CATALOG_FILE)
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    name = hashlib.sha256(identifier.encode()).hexdigest()[:16]
+    return os.path.join(state, "archiver", "catalogs", f"{name}.sqlite")
+
+
+def open_vault(path: str, catalog: str = "") -> Vault:
+    """The vault at ``path``, with its index at ``catalog`` (:func:`default_catalog`). Raises
+    NotFoundError, VaultError.
+    """
     path = os.path.abspath(path)
     place = os.path.join(path, CONFIG_FILE)
     try:
@@ -249,4 +274,13 @@ def open_vault(path: str) -> Vault:
             ),
             hint=_("Use a newer release."),
         )
-    return Vault(path=path, identifier=identifier, policy=policy)
+    return _vault(path, identifier, policy, catalog)
+
+
+def _vault(path: str, identifier: str, policy: str, catalog: str) -> Vault:
+    catalog = os.path.abspath(catalog) if catalog else default_catalog(path, identifier)
+    try:
+        os.makedirs(os.path.dirname(catalog), mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, catalog) from error
+    return Vault(path=path, identifier=identifier, policy=policy, catalog=catalog)

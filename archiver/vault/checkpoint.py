@@ -1,6 +1,6 @@
 """Checkpoints: the state of all logs of a vault at one moment, small enough to leave the house.
 
-Job: make, read and compare them. A chain alone can be recomputed, or cut at its end, by
+Job: make and read them. A chain alone can be recomputed, or cut at its end, by
 whoever holds it; behind a checkpoint that is signed, stamped, or in somebody else's hands,
 it can't. Limits: judges no signer; that is what anchors are for.
 
@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from archiver.custody import tree_hash
+from archiver.custody import TreeHash
 from archiver.errors import FormatError, storage_error
 from archiver.filesystem import write_new_file
 from archiver.i18n import N_
 from archiver.pki.keyring import SigningKey
 from archiver.vault import CASE, CUSTODY, Vault
-from archiver.vault.register import Register, read_register
+from archiver.vault.log import CaseLog
 
 __all__ = [
     "CaseLine",
     "Checkpoint",
     "checkpoint_files",
-    "compare",
     "make_checkpoint",
     "parse_checkpoint",
     "write_checkpoint",
@@ -72,11 +71,11 @@ def make_checkpoint(vault: Vault, now: datetime) -> Checkpoint:
     """The state of all logs. Raises LogError where one is broken."""
     cases = []
     for case in vault.cases():
-        register = read_register(case, vault.log_path(case))
-        lines = [link.line() for link in register.links]
-        cases.append(
-            CaseLine(case=case, events=register.lines, root=tree_hash(lines), head=register.head)
-        )
+        log, tree = CaseLog(case, vault.log_path(case)), TreeHash()
+        for link in log.read():
+            tree.add(link.line())
+        events, head = log.position.lines, log.position.head
+        cases.append(CaseLine(case=case, events=events, root=tree.hexdigest(), head=head))
     return Checkpoint(vault=vault.identifier, at=now.replace(microsecond=0), cases=tuple(cases))
 
 
@@ -143,13 +142,3 @@ def checkpoint_files(vault: Vault) -> Iterator[tuple[int, str]]:
         found = _FILE.fullmatch(name)
         if found:
             yield int(found[1]), os.path.join(directory, name)
-
-
-def compare(checkpoint: Checkpoint, registers: Iterable[Register]) -> Iterator[str]:
-    """The cases whose logs no longer begin with what the checkpoint saw."""
-    logs = {one.case: one for one in registers}
-    for line in checkpoint.cases:
-        register = logs.get(line.case)
-        lines = [link.line() for link in register.links[: line.events]] if register else []
-        if len(lines) != line.events or tree_hash(lines) != line.root:
-            yield line.case

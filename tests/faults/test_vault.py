@@ -14,11 +14,11 @@ import pytest
 
 from archiver.vault import Vault, create_vault
 from archiver.vault.check import check_logs
-from archiver.vault.register import read_register
 from tests.bag.making import ENVIRONMENT, ROOT
 from tests.faults.checks import can_trace
 from tests.faults.test_seal import CALLS, chosen
 from tests.sealing import Office, check, make_source, tree, write_key
+from tests.vault.looking import items
 
 
 class Scene:
@@ -50,16 +50,14 @@ class Scene:
 
     def judge(self, vault: Vault, what: str) -> None:
         """After any fault: what is there is whole; one more run ends with exactly one item."""
-        register = read_register("c", vault.log_path("c"))  # unbroken
-        for item in register.items.values():
+        for item in items(vault):  # the log is unbroken
             bag = Path(vault.bag_path("c", item.item))
             if bag.exists():
                 assert check(bag, self.office.anchors()).exit_code == 0, what
         done = self.run(vault)
         already = b"already" in done.stderr
         assert done.returncode == 0 or already, (what, done.stderr)
-        after = read_register("c", vault.log_path("c"))
-        assert [one.state for one in after.items.values()] == ["sealed"], what
+        assert [one.state for one in items(vault)] == ["sealed"], what
         report = check_logs(vault)
         assert report.problems == (), (what, report.problems)
         (bag,) = (Path(vault.path) / "bags/c").glob("c-E-*")
@@ -108,8 +106,7 @@ def test_kills_while_auditing(scene: Scene, call: str, full: bool) -> None:
             [*strace, *path, *command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, check=False
         )
         scene.tally["kills"] += 1
-        register = read_register("c", vault.log_path("c"))
-        assert {one.state for one in register.items.values()} == {"sealed"}
+        assert {one.state for one in items(vault)} == {"sealed"}
     done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert check_logs(vault).problems == ()

@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
-from archiver.audit import AuditOptions, Result, audit, choose_due, open_incidents
+from archiver.audit import AuditOptions, audit, open_incidents
 from archiver.errors import LogError, UnreadableError
+from archiver.fixity import Result
 from archiver.vault import Vault
 from archiver.vault.check import check_logs
-from archiver.vault.register import read_register
+from archiver.vault.records import reading
 from tests.bag.making import ENVIRONMENT, ROOT
 from tests.faults.checks import can_trace
 from tests.helpers import Ran, run
 from tests.sealing import DAY, NOW
+from tests.vault.looking import links
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_all_is_good(vault: Vault, capsys: pytest.CaptureFixture[str]) -> None:
     assert (done.code, done.out.count(": good")) == (0, 3)
     assert "3 items checked, 3 good; open incidents: none" in done.err
     assert check_logs(vault).problems == ()
-    events = read_register("a", vault.log_path("a")).links[-2:]
+    events = links(vault, "a")[-2:]
     assert [link.event.type for link in events] == ["fixity check"] * 2
 
 
@@ -79,7 +81,7 @@ def test_damage(damage: str, vault: Vault, capsys: pytest.CaptureFixture[str]) -
     assert done.code == 1
     assert "a-E-0001: DAMAGED" in done.out
     assert "b-E-0001: good" in done.out
-    assert open_incidents(vault) == ["a-E-0001"]
+    assert [str(one) for one in open_incidents(vault)] == ["a-E-0001"]
     assert "maria" not in Path(vault.log_path("a")).read_text()
     assert "DAMAGED" in run(capsys, "list", "--case", "a").out
 
@@ -122,8 +124,9 @@ def test_the_oldest_come_first(vault: Vault) -> None:
     assert results(vault, NOW - 100 * DAY, size_bytes=1) == {"a-E-0001": "good"}
     assert results(vault, NOW - 50 * DAY, size_bytes=1) == {"a-E-0002": "good"}
     every = timedelta(days=90)
-    due = [one.item.item for one in choose_due(vault, AuditOptions(every=every), NOW)]
-    assert due == ["b-E-0001", "a-E-0001"]
+    with reading(vault) as records:
+        due = records.catalog.due([""], before=NOW - every)
+    assert [one.item.item for one in due] == ["b-E-0001", "a-E-0001"]
     assert results(vault, seconds=0.0) == {}
     assert results(vault, every=every) == {"b-E-0001": "good", "a-E-0001": "good"}
     assert results(vault, every=every) == {}
@@ -135,13 +138,13 @@ def test_a_passing_fault_is_read_once_more(vault: Vault, monkeypatch: pytest.Mon
 
     calls: list[str] = []
 
-    def flaky(path: str, **options: Any) -> Any:
+    def flaky(path: str, *limits: Any, **options: Any) -> Any:
         calls.append(path)
         if len(calls) == 1:
             raise UnreadableError("input/output error")
-        return real(path, **options)
+        return real(path, *limits, **options)
 
-    monkeypatch.setattr("archiver.audit.verify_bag", flaky)
+    monkeypatch.setattr("archiver.fixity.verify_bag", flaky)
     assert results(vault) == GOOD
     assert len(calls) == 4
 

@@ -18,7 +18,7 @@ from archiver.vault.checkpoint import (
     parse_checkpoint,
     write_checkpoint,
 )
-from archiver.vault.register import read_register
+from archiver.vault.log import CaseLog
 from tests.helpers import run
 from tests.sealing import NOW, Office, write_key
 
@@ -36,8 +36,9 @@ def event(number: int) -> Event:
 
 
 def append(vault: Vault, case: str, count: int) -> None:
-    register = read_register(case, vault.log_path(case))
-    register.append([event(register.lines + n) for n in range(count)])
+    log = CaseLog(case, vault.log_path(case))
+    list(log.read())
+    log.append([event(log.position.lines + n) for n in range(count)])
 
 
 def problems(vault: Vault, anchors: Anchors | None = None) -> list[str]:

@@ -11,9 +11,9 @@ import pytest
 
 from archiver.vault import open_vault
 from archiver.vault.check import check_logs
-from archiver.vault.register import read_register
 from tests.helpers import Ran, run
 from tests.sealing import Office, copy, make_source, tree, write_key
+from tests.vault.looking import items, reopened
 
 
 @pytest.fixture(autouse=True)
@@ -95,8 +95,7 @@ def test_a_refused_source_keeps_its_number(
     monkeypatch.setattr(module, "create_bag", changed)
     assert take_in(capsys).code == 5
     monkeypatch.undo()
-    register = read_register("caso-014", str(vault / "custody/caso-014.jsonl"))
-    assert [one.state for one in register.items.values()] == ["refused"]
+    assert [one.state for one in items(reopened(vault))] == ["refused"]
     assert "maria" not in (vault / "custody/caso-014.jsonl").read_text()
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from archiver.custody import Event, chain_lines
+from archiver.custody import Event, chain_lines, line_digest
 from archiver.errors import LockedError
 from archiver.replicate import sync
 from archiver.vault import Vault, open_vault
 from archiver.vault.check import check_logs
-from archiver.vault.register import read_register
 from tests.faults.test_disks import tmpfs
 from tests.helpers import Ran, run
 from tests.sealing import make_source, tree
+from tests.vault.looking import links
 from tests.vault.test_audit import DAMAGES, flip
 
 ITEMS = ("a-E-0001", "a-E-0002", "b-E-0001")
@@ -44,7 +44,7 @@ def bag(place: Path, item: str = "a-E-0001") -> Path:
 
 
 def log() -> list[str]:
-    return [link.event.type for link in read_register("a", own().log_path("a")).links]
+    return [link.event.type for link in links(own(), "a")]
 
 
 def test_copies_are_the_same_to_the_byte(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,15 +263,21 @@ def test_a_log_that_names_a_path(two: Path, capsys: pytest.CaptureFixture[str]) 
     victim.mkdir()
     (victim / "file").write_bytes(b"mine")
     detail = {"item": "../../../victim", "key": "k", "number": 3}
-    register = read_register("a", own().log_path("a"))
+    last = links(own(), "a")[-1]
     event = Event(type="ingestion start", at=datetime.now(UTC), detail=detail)
-    (line,) = chain_lines([event], seq=register.lines, prev=register.head)
+    (line,) = chain_lines([event], seq=last.seq, prev=line_digest(last.line()))
     with open(own().log_path("a"), "ab") as file:
         file.write(line)
     for words in (("replica", "sync"), ("audit", "--all"), ("repair", "../../../victim")):
         done = run(capsys, *words)
         assert (done.code, "is not that of its number" in done.err) == (1, True)
     assert (victim / "file").read_bytes() == b"mine"
+
+
+def bags(vault: Vault) -> dict[str, bytes]:
+    """Bags and logs: all but locks and the catalog."""
+    found = tree(Path(vault.path), signatures=True)
+    return {name: data for name, data in found.items() if name.startswith(("bags/", "custody/"))}
 
 
 def test_a_log_that_was_removed(filled: Vault, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,7 +288,10 @@ def test_a_log_that_was_removed(filled: Vault, capsys: pytest.CaptureFixture[str
     audited = run(capsys, "audit", "--all")
     assert (audited.code, "no log that tells of them" in audited.err) == (1, True)
     make_source(Path("other"), {"other.txt": b"other"})
-    before = tree(Path(filled.path), signatures=True)
+    before = bags(filled)
+    lost = run(capsys, "ingest", "other", "--case", "b", "--key", "keys/ana.key")
+    assert (lost.code, "cut off or changed" in lost.err) == (1, True)
+    Path(filled.catalog).unlink()  # with what it knew of the log
     lost = run(capsys, "ingest", "other", "--case", "b", "--key", "keys/ana.key")
     assert (lost.code, "knows nothing of it" in lost.err) == (5, True)
-    assert tree(Path(filled.path), signatures=True) == before
+    assert bags(filled) == before

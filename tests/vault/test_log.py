@@ -1,4 +1,4 @@
-"""A case's log: numbers without gaps, torn lines, tampering, one writer."""
+"""A case's log: torn lines, tampering, what the catalog makes of it, one writer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from archiver.catalog.model import BEGUN, REFUSED, SEALED
 from archiver.custody import Event
 from archiver.errors import (
     AlreadyExistsError,
@@ -22,8 +23,10 @@ from archiver.errors import (
     VaultError,
 )
 from archiver.vault import Vault, check_case, create_vault, open_vault
-from archiver.vault.register import BEGUN, REFUSED, SEALED, Register, read_register
+from archiver.vault.log import CaseLog, read_links
+from archiver.vault.records import reading
 from tests.sealing import NOW
+from tests.vault.looking import append, items
 
 
 @pytest.fixture
@@ -31,8 +34,11 @@ def vault(tmp_path: Path) -> Vault:
     return create_vault(str(tmp_path / "vault"), identifier="urn:x", policy="default")
 
 
-def log(vault: Vault) -> Register:
-    return read_register("c", vault.log_path("c"))
+def log(vault: Vault) -> CaseLog:
+    """Read to its end."""
+    found = CaseLog("c", vault.log_path("c"))
+    list(found.read())
+    return found
 
 
 def start(number: int, key: str = "k") -> Event:
@@ -46,43 +52,40 @@ def end(number: int, outcome: str = "success") -> Event:
 
 
 def test_what_became_of_each_item(vault: Vault) -> None:
-    register = log(vault)
-    assert (register.next_number(), register.items) == (1, {})
-    register.append([start(1, "a"), end(1)])
-    register.append([start(2, "b"), end(2, "failure")])
-    register.append([start(3, "c")])
-    again = log(vault)
-    assert (again.lines, again.head) == (register.lines, register.head)
-    assert [one.state for one in again.items.values()] == [SEALED, REFUSED, BEGUN]
-    assert again.next_number() == 4
-    assert [one.item for one in again.with_key("b")] == ["c-E-0002"]
-    again.append([start(3, "c"), end(3)])
-    assert log(vault).items["c-E-0003"].state == SEALED
+    append(vault, "c", start(1, "a"), end(1))
+    append(vault, "c", start(2, "b"), end(2, "failure"))
+    append(vault, "c", start(3, "c"))
+    assert [one.state for one in items(vault)] == [SEALED, REFUSED, BEGUN]
+    with reading(vault) as records:
+        assert records.catalog.next_number("c") == 4
+        assert [one.item for one in records.catalog.with_key("c", "b")] == ["c-E-0002"]
+        assert records.catalog.position("c") == log(vault).position
+    append(vault, "c", start(3, "c"), end(3))
+    assert items(vault)[2].state == SEALED
     assert vault.cases() == ["c"]
 
 
 @pytest.mark.parametrize("cut", [1, 20, 100])
 def test_a_torn_last_line_is_set_aside_and_told(cut: int, vault: Vault) -> None:
-    register = log(vault)
-    register.append([start(1), end(1)])
+    append(vault, "c", start(1), end(1))
     path = Path(vault.log_path("c"))
     whole = path.read_bytes()
-    register.append([start(2)])
+    log(vault).append([start(2)])
     torn = path.read_bytes()[len(whole) : -cut]
     path.write_bytes(whole + torn)
     read = log(vault)
-    assert (read.torn, read.lines, path.read_bytes()) == (torn, 2, whole + torn)
-    read.append([start(2)])
+    assert (read.torn, read.position.lines, path.read_bytes()) == (torn, 2, whole + torn)
+    append(vault, "c", start(2))
     (aside,) = path.parent.glob("*.torn-*")
     assert aside.read_bytes() == torn
     after = log(vault)
-    assert (after.torn, after.lines) == (b"", 4)
-    assert after.links[2].event.type == "modification"
-    assert after.links[2].event.detail["set_aside"] == aside.name
+    assert (after.torn, after.position.lines) == (b"", 4)
+    told = read_links("c", str(path))[2].event
+    assert (told.type, told.detail["set_aside"]) == ("modification", aside.name)
 
 
 def test_every_tampering_with_whole_lines_is_found(vault: Vault) -> None:
-    log(vault).append([start(1), end(1), start(2), end(2)])
+    append(vault, "c", start(1), end(1), start(2), end(2))
     path = Path(vault.log_path("c"))
     lines = path.read_bytes().splitlines(keepends=True)
     for index in range(4):
@@ -97,14 +100,13 @@ def test_every_tampering_with_whole_lines_is_found(vault: Vault) -> None:
                 log(vault)
             assert caught.value.exit_code == 1
     path.write_bytes(b"".join(lines))
-    assert log(vault).lines == 4
+    assert log(vault).position.lines == 4
 
 
 def test_what_could_not_be_written_whole_is_taken_back(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register = log(vault)
-    register.append([start(1)])
+    append(vault, "c", start(1))
     before = Path(vault.log_path("c")).read_bytes()
 
     def full(_descriptor: int) -> None:
@@ -112,12 +114,12 @@ def test_what_could_not_be_written_whole_is_taken_back(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError):
-        register.append([end(1)])
+        append(vault, "c", end(1))
     monkeypatch.undo()
     assert Path(vault.log_path("c")).read_bytes() == before
-    assert register.items["c-E-0001"].state == BEGUN
-    register.append([end(1)])
-    assert log(vault).lines == 2
+    assert items(vault)[0].state == BEGUN
+    append(vault, "c", end(1))
+    assert log(vault).position.lines == 2
 
 
 @pytest.mark.parametrize("case", ["", "A", "a b", "../x", "-a", "a-", ".a", "a/b", "x" * 65, "ñ"])
@@ -142,7 +144,7 @@ def test_making_and_opening(tmp_path: Path, vault: Vault) -> None:
 HOLD = """
 import sys, time
 from archiver.vault import open_vault
-with open_vault(sys.argv[1]).writing("hold", 0):
+with open_vault(sys.argv[1]).locked("hold", 0):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -154,11 +156,11 @@ def test_one_writer_and_a_dead_ones_lock(vault: Vault) -> None:
     ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with pytest.raises(LockedError, match=str(holder.pid)), vault.writing("x", 0.2):
+        with pytest.raises(LockedError, match=str(holder.pid)), vault.locked("x", 0.2):
             pass
         holder.kill()
         holder.wait()
-    with vault.writing("x", 0.0):
+    with vault.locked("x", 0.0):
         pass
 
 
@@ -166,11 +168,11 @@ def test_a_second_writer_waits(vault: Vault) -> None:
     taken: list[float] = []
 
     def second() -> None:
-        with vault.writing("second", 10):
+        with vault.locked("second", 10):
             taken.append(time.monotonic())
 
     thread = threading.Thread(target=second)
-    with vault.writing("first", 0):
+    with vault.locked("first", 0):
         thread.start()
         time.sleep(0.3)
         assert taken == []

@@ -1,0 +1,108 @@
+"""What a custody log's events mean for the catalog.
+
+Job: one event in, one fact out. Limits: keeps no state, opens nothing. A log may come from
+a stranger: what becomes a path or a row is checked here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from archiver.catalog.model import REFUSED, SEALED, item_name
+from archiver.custody import Event, Link
+from archiver.errors import FormatError
+from archiver.i18n import N_
+
+__all__ = ["Allotted", "Ended", "Fact", "FactError", "Read", "fact_of"]
+
+_READ_EVENTS = ("fixity check", "replication", "recovery")
+"""After each of these a copy has just been read."""
+RESULTS = ("good", "damaged", "missing", "undecided")
+
+
+class FactError(FormatError):
+    """The event ``seq`` of a log doesn't say what it must, or what can't be."""
+
+    def __init__(self, seq: int, message: str) -> None:
+        super().__init__(message)
+        self.seq = seq
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allotted:
+    """A number was given: the item is begun."""
+
+    item: str
+    number: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """An ingestion ended: the item is sealed or refused."""
+
+    item: str
+    state: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A copy was read: ``codes`` are those of what was found. ``explained``: somebody said
+    why it is as it is, and nothing was read.
+    """
+
+    item: str
+    place: str
+    kind: str
+    result: str
+    codes: tuple[str, ...]
+    explained: bool = False
+
+
+Fact = Allotted | Ended | Read
+
+
+def fact_of(case: str, link: Link) -> Fact | None:
+    """The fact in an event of ``case``'s log; None where the catalog keeps none of it.
+
+    Raises FormatError where the event lacks what its type calls for.
+    """
+    event, detail = link.event, link.event.detail
+    if event.type == "ingestion start":
+        return _allotted(case, event)
+    if event.type == "ingestion end":
+        state = SEALED if event.outcome == "success" else REFUSED
+        return Ended(item=_text(detail, "item"), state=state, detail=dict(detail))
+    if event.type in _READ_EVENTS and "result" in detail:
+        result = _text(detail, "result")
+        if result not in RESULTS:
+            raise FormatError(N_("a check's result is none that there is"))
+        return Read(
+            item=_text(detail, "item"),
+            place=str(detail.get("replica", "")),
+            kind=event.type,
+            result=result,
+            codes=tuple(str(code) for code in detail.get("codes", ())),
+            explained="explained" in detail,
+        )
+    return None
+
+
+def _allotted(case: str, event: Event) -> Allotted:
+    number = event.detail.get("number")
+    # A name from a log becomes a path: it must be the one that a number has.
+    if type(number) is not int or number < 1 or number >= 1 << 53:
+        raise FormatError(N_("the item has no number"))
+    item = _text(event.detail, "item")
+    if item != item_name(case, number):
+        raise FormatError(N_("the item's name is not that of its number"))
+    return Allotted(item=item, number=number, key=_text(event.detail, "key"))
+
+
+def _text(detail: Any, key: str) -> str:
+    value = detail.get(key)
+    if not isinstance(value, str):
+        raise FormatError(N_("the event lacks what its type calls for"))
+    return value

@@ -1,0 +1,158 @@
+"""A batch of events becomes rows.
+
+Job: what the tables hold after some events more. Limits: no database; who calls brings the
+rows that are there and writes those that come out, in one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from archiver.catalog.facts import Allotted, Ended, Fact, FactError, Read, fact_of
+from archiver.catalog.model import BEGUN, GOOD, SEALED
+from archiver.custody import Link
+from archiver.errors import FormatError
+from archiver.i18n import N_
+
+__all__ = ["Batch", "Rows", "read_facts"]
+
+Row = dict[str, Any]
+_MAX_COUNT = (1 << 63) - 1
+
+
+def read_facts(case: str, links: Iterable[Link]) -> list[tuple[Link, Fact]]:
+    """The events that the catalog keeps something of. Raises FactError."""
+    found = []
+    for link in links:
+        try:
+            fact = fact_of(case, link)
+        except FormatError as error:
+            raise FactError(link.seq, error.message) from error
+        if fact is not None:
+            found.append((link, fact))
+    return found
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows to be written, by their keys; later ones replace earlier ones."""
+
+    bags: dict[str, Row] = field(default_factory=dict)
+    replicas: dict[tuple[str, str], Row] = field(default_factory=dict)
+    checks: list[Row] = field(default_factory=list)
+    incidents: dict[int, Row] = field(default_factory=dict)
+
+
+class Batch:
+    """Folds facts of one case. ``bags`` are the rows of the items that they name, as far as
+    there are, ``incidents`` the open ones of these.
+    """
+
+    def __init__(
+        self, case: str, bags: Mapping[str, Row], incidents: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self._case, self._known = case, dict(bags)
+        self._open = {(one["item"], one["place"]): dict(one) for one in incidents}
+        self.rows = Rows()
+
+    def take(self, link: Link, fact: Fact) -> None:
+        """One fact more. Raises FactError where it doesn't fit to what is there."""
+        if isinstance(fact, Allotted):
+            self._allot(link, fact)
+        elif fact.item not in self._known:
+            if isinstance(fact, Ended):
+                raise FactError(link.seq, N_("an ingestion ends that never began"))
+        elif isinstance(fact, Ended):
+            self._end(link, fact)
+        else:
+            self._read(link, fact)
+
+    def _allot(self, link: Link, fact: Allotted) -> None:
+        if fact.item in self._known:
+            return  # the same number is taken up again after a crash
+        row = {
+            "item": fact.item,
+            "case_name": self._case,
+            "number": fact.number,
+            "source_key": fact.key,
+            "state": BEGUN,
+            "since": _seconds(link.event.at),
+            "size_bytes": 0,
+            "files": 0,
+            "detail": "{}",
+        }
+        self._known[fact.item] = self.rows.bags[fact.item] = row
+
+    def _end(self, link: Link, fact: Ended) -> None:
+        row = dict(self._known[fact.item])
+        row.update(
+            state=fact.state,
+            since=_seconds(link.event.at),
+            size_bytes=_count(fact.detail.get("payload_bytes")),
+            files=_count(fact.detail.get("payload_files")),
+            detail=json.dumps(fact.detail, sort_keys=True, ensure_ascii=False),
+        )
+        self._known[fact.item] = self.rows.bags[fact.item] = row
+        if fact.state == SEALED:
+            self.rows.replicas[fact.item, ""] = self._copy(fact.item, "", 0, "")
+
+    def _copy(self, item: str, place: str, at: int, result: str) -> Row:
+        return {
+            "item": item,
+            "place": place,
+            "case_name": self._case,
+            "number": self._known[item]["number"],
+            "checked_at": at,
+            "result": result,
+        }
+
+    def _read(self, link: Link, fact: Read) -> None:
+        at, key = _seconds(link.event.at), (fact.item, fact.place)
+        if not fact.explained:
+            self.rows.replicas[key] = self._copy(*key, at, fact.result)
+        self.rows.checks.append(
+            {
+                "case_name": self._case,
+                "seq": link.seq,
+                "item": fact.item,
+                "place": fact.place,
+                "kind": fact.kind,
+                "checked_at": at,
+                "result": fact.result,
+                "codes": " ".join(fact.codes),
+            }
+        )
+        found = self._open.get(key)
+        if fact.result == GOOD or fact.explained:
+            if found is not None:
+                self._note(self._open.pop(key) | {"closed_at": at})
+        elif found is None:
+            self._open[key] = {
+                "case_name": self._case,
+                "seq": link.seq,
+                "item": fact.item,
+                "place": fact.place,
+                "opened_at": at,
+                "result": fact.result,
+                "closed_at": 0,
+            }
+            self._note(self._open[key])
+        else:
+            found["result"] = fact.result
+            self._note(found)
+
+    def _note(self, row: Row) -> None:
+        self.rows.incidents[row["seq"]] = dict(row)
+
+
+def _seconds(at: datetime) -> int:
+    return int(at.timestamp())
+
+
+def _count(value: object) -> int:
+    """A size from a log, which may come from a stranger."""
+    return value if type(value) is int and 0 <= value <= _MAX_COUNT else 0

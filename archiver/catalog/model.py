@@ -1,0 +1,96 @@
+"""What a catalog answers with: items, their copies, what is due, what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+__all__ = [
+    "BEGUN",
+    "GOOD",
+    "REFUSED",
+    "SEALED",
+    "START",
+    "Check",
+    "Due",
+    "Incident",
+    "Item",
+    "Position",
+    "item_name",
+]
+
+BEGUN, SEALED, REFUSED = "begun", "sealed", "refused"
+GOOD = "good"
+
+
+def item_name(case: str, number: int) -> str:
+    """The name that a number of a case has, in the log and as a directory."""
+    return f"{case}-E-{number:04}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far a case's log was read: ``lines`` of together ``size`` bytes, ``head`` is the
+    digest of the last of them, which is ``tail`` bytes long.
+    """
+
+    lines: int
+    size: int
+    tail: int
+    head: str
+
+
+START = Position(lines=0, size=0, tail=0, head="0" * 64)
+"""Before the first line (its ``prev`` is this head)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """When a copy was read last, and what was found: good, damaged, missing, undecided."""
+
+    at: datetime
+    result: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One numbered item. ``detail`` is that of the event that ended its ingestion;
+    ``checks`` are the last ones of each copy, by the replica's name, "" for the vault's own.
+    """
+
+    case: str
+    item: str
+    number: int
+    key: str
+    state: str
+    since: datetime
+    detail: dict[str, Any] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A copy to check: ``checked_at`` is None where it never was."""
+
+    item: Item
+    place: str
+    checked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """A copy that was not good when it was read: from when on, what it was last, and when
+    a check found it good again, or somebody explained it (None: it is open).
+    """
+
+    case: str
+    item: str
+    place: str
+    seq: int
+    opened_at: datetime
+    result: str
+    closed_at: datetime | None = None
+
+    def __str__(self) -> str:
+        return f"{self.item} ({self.place})" if self.place else self.item

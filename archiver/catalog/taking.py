@@ -1,0 +1,78 @@
+"""Events go in: one transaction for a batch and the position behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table, select
+
+from archiver.catalog.fold import Batch, Rows, read_facts
+from archiver.catalog.model import Position
+from archiver.catalog.schema import BAGS, CASES, CHECKS, INCIDENTS, REPLICAS
+from archiver.catalog.sqlite import upsert
+from archiver.custody import Link
+
+__all__ = ["in_parts", "take_events"]
+
+_PART = 500
+"""Names in one question: SQLite's limit on parameters is far above."""
+T = TypeVar("T")
+
+
+def in_parts(values: Iterable[T], size: int = _PART) -> Iterator[list[T]]:
+    """Lists of at most ``size``."""
+    rest = iter(values)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def take_events(connection: Connection, case: str, links: Sequence[Link], behind: Position) -> None:
+    """See :meth:`archiver.catalog.Catalog.take`."""
+    facts = read_facts(case, links)
+    with connection.begin():
+        names = sorted({fact.item for _link, fact in facts})
+        batch = Batch(case, _bags(connection, names), _open_incidents(connection, names))
+        for link, fact in facts:
+            batch.take(link, fact)
+        _write(connection, batch.rows)
+        row = {
+            "name": case,
+            "lines": behind.lines,
+            "size": behind.size,
+            "tail": behind.tail,
+            "head": behind.head,
+        }
+        connection.execute(upsert(CASES, ["name"], [row]), [row])
+
+
+def _bags(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for part in in_parts(names):
+        rows = connection.execute(select(BAGS).where(BAGS.c.item.in_(part)))
+        found.update({row.item: dict(row._mapping) for row in rows})
+    return found
+
+
+def _open_incidents(connection: Connection, names: Sequence[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    columns = [one for one in INCIDENTS.c if one.name != "told_at"]
+    for part in in_parts(names):
+        wanted = INCIDENTS.c.item.in_(part) & (INCIDENTS.c.closed_at == 0)
+        found += [dict(row._mapping) for row in connection.execute(select(*columns).where(wanted))]
+    return found
+
+
+def _write(connection: Connection, rows: Rows) -> None:
+    _put(connection, BAGS, ["item"], list(rows.bags.values()))
+    _put(connection, REPLICAS, ["item", "place"], list(rows.replicas.values()))
+    _put(connection, CHECKS, ["case_name", "seq"], rows.checks)
+    _put(connection, INCIDENTS, ["case_name", "seq"], list(rows.incidents.values()))
+
+
+def _put(
+    connection: Connection, table: Table, keys: list[str], rows: Sequence[dict[str, Any]]
+) -> None:
+    if rows:
+        connection.execute(upsert(table, keys, rows), rows)

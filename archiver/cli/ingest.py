@@ -1,0 +1,138 @@
+"""``archiver ingest``: sources become items of a vault."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.options import (
+    key_dir_option,
+    key_option,
+    passphrases_option,
+    tsa_option,
+    tsa_root_option,
+)
+from archiver.cli.output import Output, count_files, human_size
+from archiver.cli.vault import catalog_option, find_vault, vault_option
+from archiver.errors import UsageError
+from archiver.i18n import _
+
+__all__ = ["add_ingest"]
+
+
+def add_ingest(app: typer.Typer, summary: str) -> None:
+    """``ingest``."""
+
+    @app.command(
+        help=summary,
+        epilog=_("Example: archiver ingest evidence/ --case caso-014 --key ana-laptop"),
+    )
+    def ingest(
+        sources: Annotated[
+            list[str],
+            typer.Argument(metavar="SOURCE...", help=_("What to take in."), show_default=False),
+        ],
+        case: Annotated[str, typer.Option("--case", metavar="ID", help=_("The case."))],
+        vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
+        key: Annotated[list[str] | None, key_option()] = None,
+        unsigned: Annotated[
+            bool, typer.Option("--unsigned", help=_("Make a bag that nobody signs."))
+        ] = False,
+        key_dir: Annotated[str, key_dir_option()] = "",
+        passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
+        tsa: Annotated[list[str] | None, tsa_option()] = None,
+        tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
+        again: Annotated[
+            bool,
+            typer.Option("--again", help=_("Make another item of a source that is there already.")),
+        ] = False,
+        encode_names: Annotated[
+            bool,
+            typer.Option(
+                "--encode-names",
+                help=_("Keep names that collide or are not UTF-8 under a lossless spelling."),
+            ),
+        ] = False,
+        wait: Annotated[
+            float,
+            typer.Option(
+                "--wait", metavar="SECONDS", min=0.0, help=_("How long to wait for another writer.")
+            ),
+        ] = 10.0,
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        quiet: Annotated[
+            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
+        ] = False,
+    ) -> int:
+        from datetime import UTC, datetime
+
+        from archiver.bag.plan import PlanOptions
+        from archiver.cli.keys import sealing_for
+        from archiver.cli.progress import progress_for
+        from archiver.ingest import IngestOptions
+        from archiver.ingest import ingest as take_in
+        from archiver.policy import load_policy
+        from archiver.seal import CreateOptions, plan_sources
+        from archiver.vault import check_case
+
+        check_case(case)
+        opened, output = find_vault(vault, catalog), Output(quiet=quiet)
+        policy, now = load_policy(opened.policy), datetime.now(UTC)
+        _refuse_unsigned(key or [], policy, unsigned=unsigned)
+        plan = plan_sources(
+            sources, opened.bag_path(case, "new"), PlanOptions(encode_names=encode_names)
+        )
+        output.limited(plan.findings, 20)
+        sealing = None
+        if key:
+            sealing = sealing_for(
+                key,
+                key_dir,
+                passphrase_file or [],
+                tsa or [],
+                tsa_root or [],
+                now,
+                require_stamp=policy.proof.time_stamps > 0,
+            )
+        create = CreateOptions(policy=policy, now=now, identifier="", sealing=sealing)
+        options = IngestOptions(create=create, again=again, wait_seconds=wait)
+        progress = progress_for(quiet=quiet)
+        try:
+            made = take_in(opened, case, sources, plan, options, progress=progress, say=output.say)
+        finally:
+            progress.clear()
+        stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
+        if as_json:
+            output.json(
+                {
+                    "schema": "archiver/ingest/1",
+                    "id": made.item,
+                    "path": made.path,
+                    "payload_files": made.payload_files,
+                    "payload_bytes": made.payload_bytes,
+                    "signed": sealing is not None,
+                    "recovered": made.recovered,
+                    "time_stamps": stamps_json(stamps),
+                }
+            )
+        else:
+            size = human_size(made.payload_bytes)
+            output.line(f"{made.item}: {count_files(made.payload_files)}, {size}")
+        tell_stamps(stamps, output, as_json=as_json)
+        return 0
+
+
+def _refuse_unsigned(keys: list[str], policy: Any, *, unsigned: bool) -> None:
+    if unsigned and (keys or policy.proof.signatures):
+        raise UsageError(
+            _("--unsigned doesn't go with --key or a policy that requires signatures"),
+            hint=_("See 'archiver ingest --help'."),
+        )
+    if not unsigned and len(set(keys)) < max(1, policy.proof.signatures):
+        raise UsageError(
+            _("a vault keeps sealed bags, and no key was given"),
+            hint=_("Name who signs with --key NAME, or say --unsigned."),
+        )

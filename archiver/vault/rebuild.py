@@ -1,0 +1,126 @@
+"""A catalog is made anew from the logs, or compared with what that would give.
+
+Job: rebuild, check. Limits: reads logs only; the bags are an audit's business.
+
+The new one is made beside the old one, and takes its place whole. A kill leaves the old
+one, none (the next command makes it), or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import zip_longest
+
+from archiver.catalog import Catalog, Incident, open_catalog
+from archiver.catalog.sqlite import companions, remove_companions
+from archiver.errors import CatalogError, StorageError, storage_error
+from archiver.filesystem import sync_directory
+from archiver.vault import Vault
+from archiver.vault.log import CaseLog
+from archiver.vault.records import take_in
+
+__all__ = ["CatalogReport", "check_catalog", "rebuild_catalog"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogReport:
+    """``problem`` is what the database finds wrong with its own file; ``differing`` tables
+    are not what the logs give.
+    """
+
+    problem: str
+    differing: tuple[str, ...]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return not self.problem and not self.differing
+
+
+def rebuild_catalog(
+    vault: Vault,
+    now: datetime,
+    wait_seconds: float = 10.0,
+    tell: Callable[[int], None] = lambda _count: None,
+) -> int:
+    """Make the catalog anew; how many events were taken in. Raises LogError where a log is
+    broken, LockedError, StorageError; then the old one is as it was.
+    """
+    with vault.locked("catalog rebuild", wait_seconds):
+        new = f"{vault.catalog}.new"
+        _remove(new)
+        told = _told(vault)
+        try:
+            with open_catalog(new, durable=False) as catalog:
+                count = _fill(catalog, vault, tell)
+                catalog.mark_told(told, now)
+            _put_in_place(new, vault.catalog)
+        except OSError as error:
+            raise storage_error(error, vault.catalog) from error
+        finally:
+            _remove(new)
+    return count
+
+
+def _fill(catalog: Catalog, vault: Vault, tell: Callable[[int], None]) -> int:
+    count = 0
+    for case in vault.cases():
+        log = CaseLog(case, vault.log_path(case))
+        take_in(catalog, log, tell)
+        count += log.position.lines
+    return count
+
+
+def _told(vault: Vault) -> list[Incident]:
+    """Of which incidents somebody was told already, as far as the old one can say."""
+    if os.path.exists(vault.catalog):
+        with contextlib.suppress(CatalogError, StorageError), open_catalog(vault.catalog) as old:
+            return old.incidents(only_open=False, told=True)
+    return []
+
+
+def _put_in_place(new: str, path: str) -> None:
+    descriptor = os.open(new, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.chmod(new, 0o600)
+    # The journal that lies beside the old one must not be taken for the new one's.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    remove_companions(path)
+    os.rename(new, path)
+    sync_directory(os.path.dirname(path))
+
+
+def _remove(path: str) -> None:
+    for one in (path, f"{path}-journal", *companions(path)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(one)
+
+
+def check_catalog(vault: Vault, wait_seconds: float = 10.0) -> CatalogReport:
+    """Compare the catalog with one that is made anew, row by row. Writes nothing.
+
+    Raises LogError where a log is broken, CatalogError where it can't be read at all.
+    """
+    with vault.locked("catalog check", wait_seconds), contextlib.ExitStack() as stack:
+        found = stack.enter_context(open_catalog(vault.catalog))
+        problem = found.integrity_problem()
+        fresh = stack.enter_context(open_catalog())
+        _fill(fresh, vault, lambda _count: None)
+        differing = tuple(_differing(found, fresh))
+    return CatalogReport(problem=problem, differing=differing)
+
+
+def _differing(one: Catalog, other: Catalog) -> Iterator[str]:
+    for table in one.tables():
+        rows, others = one.rows_of(table), other.rows_of(table)
+        with contextlib.closing(rows), contextlib.closing(others):
+            if any(row != twin for row, twin in zip_longest(rows, others)):
+                yield table
