@@ -81,7 +81,8 @@ class Due:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """A copy that was not good when it was read: from when on, what it was last, and when
-    a check found it good again, or somebody explained it (None: it is open).
+    a check found it good again, or somebody explained it (None: it is open). ``explained``:
+    it is not good still, and that is known.
     """
 
     case: str
@@ -91,6 +92,7 @@ class Incident:
     opened_at: datetime
     result: str
     closed_at: datetime | None = None
+    explained: bool = False
 
     def __str__(self) -> str:
         return f"{self.item} ({self.place})" if self.place else self.item

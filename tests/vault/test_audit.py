@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from archiver.audit import AuditOptions, audit, open_incidents
-from archiver.errors import LogError, UnreadableError
+from archiver.errors import UnreadableError
 from archiver.fixity import Result
 from archiver.vault import Vault
 from archiver.vault.check import check_logs
@@ -170,15 +170,33 @@ def test_a_disk_that_answers_eio_is_no_damage(vault: Vault) -> None:
     assert done.returncode == 3
 
 
-def test_a_broken_log_ends_it(vault: Vault) -> None:
-    Path(vault.log_path("a")).write_bytes(b"garbage\n")
-    with pytest.raises(LogError):
-        results(vault)
+def test_a_broken_log_is_told_and_the_other_cases_are_checked(
+    vault: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = Path(vault.log_path("a"))
+    log.write_bytes(log.read_bytes() + b"garbage\n")
+    done = run(capsys, "audit", "--all")
+    assert (done.code, done.out) == (1, "b-E-0001: good\n")
+    assert "a.jsonl is broken at line 5" in done.err
+    listed = run(capsys, "list")
+    assert (listed.code, listed.out.count("sealed")) == (1, 3)
+    assert run(capsys, "show", "a-E-0001").code == 1
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--all", "--due"), ("--for", "soon"), ("--for", "2"), ("--bytes", "much"), ("--days", "-1")],
+    [
+        ("--all", "--due"),
+        ("--all", "--days", "1"),
+        ("--for", "soon"),
+        ("--for", "2"),
+        ("--bytes", "much"),
+        ("--days", "-1"),
+        ("--sample", "0%"),
+        ("--sample", "101%"),
+        ("--sample", "some"),
+        ("--rate", "fast"),
+    ],
 )
 def test_wrong_words(
     arguments: tuple[str, ...], vault: Vault, capsys: pytest.CaptureFixture[str]
