@@ -152,7 +152,7 @@ class _Lane:
     def next(self) -> Due | None:
         """The next to check, or None at the end. Asks the catalog: for one thread only."""
         for due in self._due:
-            if self._limits.allow(int(due.item.detail.get("payload_bytes", 0))):
+            if self._limits.allow(due.item.size_bytes):
                 return due
             return None
         return None

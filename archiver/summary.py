@@ -137,20 +137,21 @@ def _storage_level(
 ) -> Level:
     """1: two complete copies in separate locations; 2: three, one of them in another
     geographic location; 3 and 4: disaster threats and kinds of media, which we can't know.
+    Where a replica is in the world is what people say it is.
     """
     if not bags:
         return Level(0, (_("there are no bags yet"),))
-    if least < 2:
-        return Level(0, (_too_few(copies, 2),))
     reasons = []
-    if least < 3:
-        reasons.append(_too_few(copies, 3))
-    if len({one.location for one in places if one.location and one.name != VAULTS_OWN}) < 1:
+    if least < 2:
+        reasons.append(_too_few(copies, 2))
+    if not any(one.location and one.name != VAULTS_OWN and one.good == bags for one in places):
         reasons.append(
-            _("no replica is said to be in another place: 'archiver replica add --location'")
+            _("no replica with all bags is said to be elsewhere: 'replica add --location'")
         )
     if reasons:
-        return Level(1, tuple(reasons))
+        return Level(0, tuple(reasons))
+    if least < 3:
+        return Level(1, (_too_few(copies, 3),))
     return Level(
         2, (_("which disasters threaten which place, and the kinds of media, aren't known here"),)
     )

@@ -55,8 +55,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One numbered item. ``detail`` is that of the event that ended its ingestion;
-    ``checks`` are the last ones of each copy, by the replica's name, "" for the vault's own.
+    """One numbered item. ``detail`` is that of the event that ended its ingestion, as it
+    stands there; ``size_bytes`` and ``files`` are those of its payload. ``checks`` are the
+    last ones of each copy, by the replica's name, "" for the vault's own.
     """
 
     case: str
@@ -65,6 +66,8 @@ class Item:
     key: str
     state: str
     since: datetime
+    size_bytes: int = 0
+    files: int = 0
     detail: dict[str, Any] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
 

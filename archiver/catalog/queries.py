@@ -266,6 +266,8 @@ def _item(row: Any, checks: dict[str, Check]) -> Item:
         key=row.source_key,
         state=row.state,
         since=_time(row.since),
+        size_bytes=row.size_bytes,
+        files=row.files,
         detail=json.loads(row.detail),
         checks=checks,
     )
