@@ -96,6 +96,8 @@ def audit(
     flushed = time.monotonic()
     with contextlib.closing(_read_lanes(lanes)) as results:
         for checked in results:
+            if checked is None:
+                continue
             waiting.append((checked, clock()))
             full = len(waiting) >= _FLUSH_COPIES or checked.result is not Result.GOOD
             if full or time.monotonic() - flushed >= _FLUSH_SECONDS:
@@ -161,12 +163,13 @@ class _Lane:
         """End the check that is going on: nobody waits for its answer any more."""
         self._progress.stop()
 
-    def check(self, due: Due) -> Checked:
-        """Read it; any thread may."""
+    def check(self, due: Due) -> Checked | None:
+        """Read it; any thread may. None where its place is gone: that is no finding."""
         # What another process reads ahead can't be held back.
         workers = 0 if self._paced else None
         storage = self._places[due.place]
-        return check_copy(storage, due.item, workers=workers, progress=self._progress)
+        checked = check_copy(storage, due.item, workers=workers, progress=self._progress)
+        return None if checked.result is not Result.GOOD and storage.reachable() else checked
 
     def _all_due(self) -> Iterator[Due]:
         """Page by page. What was checked meanwhile, by this run or another, has a later time
@@ -194,7 +197,7 @@ class _Lane:
         return share is None or self._options.chance.random() < share
 
 
-def _read_lanes(lanes: Sequence[_Lane]) -> Generator[Checked]:
+def _read_lanes(lanes: Sequence[_Lane]) -> Generator[Checked | None]:
     """What the checks on all disks find, as they end."""
     if len(lanes) == 1:  # no thread is needed, and none has to be stopped
         (lane,) = lanes
@@ -202,7 +205,7 @@ def _read_lanes(lanes: Sequence[_Lane]) -> Generator[Checked]:
             yield lane.check(due)
         return
     with ThreadPoolExecutor(max_workers=max(1, len(lanes))) as pool:
-        running: dict[Future[Checked], _Lane] = {}
+        running: dict[Future[Checked | None], _Lane] = {}
 
         def begin(lane: _Lane) -> None:
             due = lane.next()

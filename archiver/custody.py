@@ -103,7 +103,7 @@ class Link:
         event = self.event
         record = {
             "agent": event.agent,
-            "at": event.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "at": _text_of(event.at),
             "detail": event.detail,
             "outcome": event.outcome,
             "prev": self.prev,
@@ -114,9 +114,15 @@ class Link:
         return _canonical(record)
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def _canonical(record: Mapping[str, Any]) -> bytes:
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode("utf-8") + b"\n"
+    return _ENCODER.encode(record).encode("utf-8") + b"\n"
+
+
+def _text_of(at: datetime) -> str:
+    return f"{at.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
 
 def line_digest(line: bytes) -> str:
@@ -147,7 +153,7 @@ def parse_event(line: bytes) -> Link:
             raise ValueError
         if not isinstance(record["agent"], str):
             raise TypeError
-        at = datetime.strptime(record["at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        at = datetime.fromisoformat(record["at"])
         event = Event(
             type=record["type"],
             at=at,

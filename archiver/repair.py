@@ -87,6 +87,7 @@ def repair(
     for place, result in plan.broken:
         assert plan.source is not None
         item = plan.item
+        _refuse_gone(place)
         staged = place.put(item.case, item.item, plan.source.path(item.case, item.item))
         found, _findings = look_at(staged, item, progress=progress)
         if found is not Result.GOOD:
@@ -99,6 +100,7 @@ def repair(
             mark = clock().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
             aside.append(place.set_aside(item.case, item.item, mark))
         place.commit(item.case, item.item, staged)
+        _refuse_gone(place)
         detail = {
             "before": result.value,
             "from": plan.source.name,
@@ -109,3 +111,9 @@ def repair(
         with writing(vault, f"repair {item.case}", wait_seconds) as records:
             records.append(item.case, [Event(type="recovery", at=clock(), detail=detail)])
     return aside
+
+
+def _refuse_gone(place: Storage) -> None:
+    """A disk that was pulled out leaves its mount point, which takes everything."""
+    if gone := place.reachable():
+        raise StorageError(gone, hint=_("Bring it back, and run 'archiver repair' again."))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from archiver.bag.progress import Progress
@@ -123,6 +123,8 @@ def _pending(vault: Vault, place: Storage) -> Iterator[Item]:
 
 def _copy(vault: Vault, place: Storage, case: str, item: Item, progress: Progress | None) -> Copied:
     result = Copied(case=case, item=item.item, replica=place.name)
+    if gone := place.reachable():  # else its mount point would fill up in its stead
+        return replace(result, problem=gone)
     try:
         if place.has(case, item.item):
             return _judge_found(place, result, item, progress)
@@ -133,11 +135,11 @@ def _copy(vault: Vault, place: Storage, case: str, item: Item, progress: Progres
             text = _("the copy is not what was sealed: is the vault's own damaged?")
             if found is Result.UNDECIDED:
                 text = _("what was written to {path} can't be read back").format(path=staged)
-            return Copied(case=case, item=item.item, replica=place.name, problem=text)
+            return replace(result, problem=text)
         place.commit(case, item.item, staged)
     except ArchiverError as error:
-        return Copied(case=case, item=item.item, replica=place.name, problem=error.message)
-    return result
+        return replace(result, problem=error.message)
+    return replace(result, problem=place.reachable())
 
 
 def _judge_found(place: Storage, copied: Copied, item: Item, progress: Progress | None) -> Copied:
@@ -146,7 +148,7 @@ def _judge_found(place: Storage, copied: Copied, item: Item, progress: Progress 
     problem = (
         "" if found is Result.GOOD else _("something else lies there already, and stays as it is")
     )
-    return Copied(case=copied.case, item=item.item, replica=place.name, problem=problem, found=True)
+    return replace(copied, problem=problem, found=True)
 
 
 def _write_down(vault: Vault, copied: Copied, now: datetime, wait_seconds: float) -> None:

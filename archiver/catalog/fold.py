@@ -21,6 +21,7 @@ from archiver.i18n import N_
 __all__ = ["Batch", "Rows", "read_facts"]
 
 Row = dict[str, Any]
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 _MAX_COUNT = (1 << 63) - 1
 
 
@@ -96,7 +97,7 @@ class Batch:
             since=_seconds(link.event.at),
             size_bytes=_count(fact.detail.get("payload_bytes")),
             files=_count(fact.detail.get("payload_files")),
-            detail=json.dumps(fact.detail, sort_keys=True, ensure_ascii=False),
+            detail=_ENCODER.encode(fact.detail),
         )
         self._known[fact.item] = self.rows.bags[fact.item] = row
         if fact.state == SEALED:

@@ -235,9 +235,16 @@ class Queries:
         return {row[0]: row[1] for row in self._rows(question)}
 
     def overdue(self, places: Collection[str], before: datetime) -> int:
-        """How many copies at ``places`` were not checked since ``before``."""
-        question = select(func.count()).where(
-            REPLICAS.c.place.in_(list(places)), REPLICAS.c.checked_at <= int(before.timestamp())
+        """How many copies at ``places`` were not read since ``before``: checked, or read back
+        when they were made.
+        """
+        limit = int(before.timestamp())
+        read_at = case((REPLICAS.c.checked_at == 0, BAGS.c.since), else_=REPLICAS.c.checked_at)
+        question = (
+            select(func.count())
+            .select_from(REPLICAS.join(BAGS, BAGS.c.item == REPLICAS.c.item))
+            .where(REPLICAS.c.place.in_(list(places)), REPLICAS.c.checked_at <= limit)
+            .where(read_at <= limit)
         )
         return int(self._rows(question)[0][0])
 

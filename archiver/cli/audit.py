@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -165,12 +166,7 @@ def _check(
 
     every = None if every_days is None else timedelta(days=every_days)
     options = AuditOptions(every=every, **limits)
-    for place in vault.replicas():
-        problem = place.reachable()
-        if problem:
-            output.warning(
-                _("{name} was not checked: {problem}").format(name=place.name, problem=problem)
-            )
+    gone = _tell_gone(vault, output, ())
     counts: dict[str, int] = {}
     progress = progress_for(quiet=quiet)
     for one in check(vault, options, lambda: datetime.now(UTC), progress=progress):
@@ -181,7 +177,20 @@ def _check(
         elif one.result.value != "good" or not quiet:
             _tell(one, output)
     progress.clear()
+    _tell_gone(vault, output, gone)
     return counts
+
+
+def _tell_gone(vault: Any, output: Output, known: Sequence[str]) -> list[str]:
+    """Say which replicas can't be reached, but those that are ``known``."""
+    gone = {place.name: place.reachable() for place in vault.replicas()}
+    gone = {name: problem for name, problem in gone.items() if problem}
+    for name, problem in gone.items():
+        if name not in known:
+            output.warning(
+                _("{name} was not checked: {problem}").format(name=name, problem=problem)
+            )
+    return list(gone)
 
 
 def _seconds(text: str) -> float:

@@ -1,24 +1,38 @@
-"""Kills and errors while ingesting: no sealed bag lost or half there, the log unbroken."""
+"""Kills and errors in a vault: no sealed bag lost or half there, the logs unbroken, the
+catalog right, or made right by the next command.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from archiver.audit import AuditOptions, audit, open_incidents
+from archiver.catalog import Item
+from archiver.custody import Event
+from archiver.errors import StorageError
+from archiver.fixity import Result, look_at
+from archiver.replicate import add_replica, sync
 from archiver.vault import Vault, create_vault
 from archiver.vault.check import check_logs
+from archiver.vault.rebuild import check_catalog
 from tests.bag.making import ENVIRONMENT, ROOT
 from tests.faults.checks import can_trace
+from tests.faults.test_disks import tmpfs
 from tests.faults.test_seal import CALLS, chosen
-from tests.sealing import Office, check, make_source, tree, write_key
-from tests.vault.looking import items
+from tests.sealing import NOW, Office, check, make_source, tree, write_key
+from tests.vault.looking import append, items, links
 
 
 class Scene:
@@ -246,3 +260,222 @@ def test_kills_at_random_instants(scene: Scene, full: bool) -> None:
             process.wait()
         scene.tally["kills"] += 1
         scene.judge(vault, f"kill {number}")
+
+
+def prepare_sync(place: Replicated) -> tuple[str, ...]:
+    """Three bags to copy."""
+    for number in (2, 3):
+        source = make_source(place.scene.base / f"source-{number}", {"n": bytes([number]) * 9000})
+        done = place.archiver("ingest", str(source), "--case", "c", "--unsigned")
+        assert done.returncode == 0, done.stderr
+    return ("replica", "sync")
+
+
+def prepare_audit(place: Replicated) -> tuple[str, ...]:
+    """Six copies to read."""
+    assert place.archiver(*prepare_sync(place)).returncode == 0
+    return ("audit", "--all")
+
+
+def prepare_repair(place: Replicated) -> tuple[str, ...]:
+    """Two broken copies, in different places."""
+    assert place.archiver(*prepare_sync(place)).returncode == 0
+    subprocess.run(["chmod", "-R", "u+w", place.bag, place.second], check=True)
+    name = next(one for one in tree(place.bag, signatures=True) if one.startswith("data/"))
+    (place.bag / name).write_bytes(b"damaged")
+    (place.second / "bags/c/c-E-0002/data/n").unlink()
+    return ("audit", "--all", "--repair", "--quiet")
+
+
+def prepare_rebuild(place: Replicated) -> tuple[str, ...]:
+    """A log of some hundred events."""
+    assert place.archiver(*prepare_sync(place)).returncode == 0
+    check = {"item": "c-E-0001", "result": "good"}
+    for _turn in range(30):
+        append(place.vault, "c", *[Event(type="fixity check", at=NOW, detail=check)] * 10)
+    return ("catalog", "rebuild")
+
+
+PREPARE: dict[str, Callable[[Replicated], tuple[str, ...]]] = {
+    "sync": prepare_sync,
+    "audit": prepare_audit,
+    "repair": prepare_repair,
+    "rebuild": prepare_rebuild,
+}
+
+
+@pytest.mark.parametrize("work", sorted(PREPARE))
+def test_kills_at_random_instants_of(work: str, scene: Scene, full: bool) -> None:
+    """The oracle: every bag that was good somewhere is good there still, or again after one
+    more run; the log is what it was, and perhaps more; the catalog is what the log says.
+    """
+    place = Replicated(scene)
+    words = PREPARE[work](place)
+    bags = {one.name: tree(one, signatures=True) for one in good_bags(place)}
+    log = Path(place.vault.log_path("c")).read_bytes()
+    place.keep()
+    begun = time.monotonic()
+    place.archiver(*words)
+    seconds = time.monotonic() - begun
+    chance = random.Random(43)
+    for number in range(200 if full else 12):
+        place.again()
+        kill_after(place, words, seconds * (0.3 + 0.7 * chance.random()))
+        scene.tally["kills"] += 1
+        what = f"kill {number} of {work}"
+        assert Path(place.vault.log_path("c")).read_bytes().startswith(log), what
+        for one in place.second.glob("bags/c/*"):
+            assert one.name in bags, what
+            if work == "sync":  # a copy that appears is whole
+                assert tree(one, signatures=True) == bags[one.name], what
+        done = place.archiver(*words)
+        assert done.returncode == 0, (what, done.stderr)
+        assert place.archiver("replica", "sync").returncode == 0, what
+        for one in (*place.second.glob("bags/c/*"), *Path(place.vault.path).glob("bags/c/*")):
+            assert tree(one, signatures=True) == bags[one.name], what
+        checked = place.archiver("audit", "--all", "--quiet")
+        assert checked.returncode == 0, (what, checked.stderr)
+        assert check_logs(place.vault).problems == (), what
+        assert check_catalog(place.vault).is_right, what
+        scene.tally["whole"] += 1
+
+
+def good_bags(place: Replicated) -> list[Path]:
+    """One good copy of each item, wherever it is."""
+    found = {one.item: one for one in items(place.vault)}
+    places = (Path(place.vault.path), place.second)
+    return [
+        next(
+            path
+            for path in (root / "bags/c" / name for root in places)
+            if path.is_dir() and look_at(str(path), item)[0] is Result.GOOD
+        )
+        for name, item in found.items()
+    ]
+
+
+def kill_after(place: Replicated, words: Sequence[str], seconds: float) -> None:
+    command = [sys.executable, "-m", "archiver", *words, "--vault", place.vault.path]
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC"])
+@pytest.mark.parametrize("call", ["openat", "pwrite64", "fsync", "unlink", "rename"])
+def test_faults_while_rebuilding(scene: Scene, call: str, how: str, full: bool) -> None:
+    """The old catalog, none, or the new one: the next command answers the same."""
+    place = Replicated(scene)
+    words = prepare_rebuild(place)
+    before = place.archiver("list", "--json").stdout
+    for what in place.faults(call, how, *words, full=full):
+        listed = place.archiver("list", "--json")
+        assert (listed.returncode, listed.stdout) == (0, before), (what, listed.stderr)
+        assert place.archiver("catalog", "check").returncode == 0, what
+        assert place.archiver(*words).returncode == 0, what
+        assert sorted(one.name for one in Path(place.vault.path).glob("catalog*")) == [
+            "catalog.sqlite"
+        ], what
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_vault_that_fills_up(scene: Scene, full: bool) -> None:
+    """On a small disk, at every size: what was sealed stays, the log is unbroken, what could
+    not be done is done once there is room.
+    """
+    for kib in range(100, 900, 20 if full else 160):
+        with tmpfs(scene.base / f"small-{kib}", f"size={kib}k") as small:
+            vault = create_vault(str(small / "vault"), identifier="urn:x", policy="default")
+            codes = [scene.run(vault).returncode for _turn in range(2)]
+            scene.tally["refused"] += codes[0] != 0
+            for item in items_or_none(vault):
+                if item.state == "sealed":
+                    bag = Path(vault.bag_path("c", item.item))
+                    assert check(bag, scene.office.anchors()).exit_code == 0, kib
+            grow(small)
+            scene.judge(vault, f"{kib} KiB")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_no_room_under_the_log_and_the_catalog(scene: Scene) -> None:
+    """Bags lie on a disk with room, log and catalog on one that fills up, event by event."""
+    vault = scene.vault()
+    assert scene.run(vault).returncode == 0
+    with tmpfs(scene.base / "small", "size=160k") as small:
+        for name in ("custody", "catalog.sqlite"):
+            shutil.move(Path(vault.path) / name, small / name)
+        (Path(vault.path) / "custody").symlink_to(small / "custody")
+        own = replace(vault, catalog=str(small / "catalog.sqlite"))
+        check_event = Event(
+            type="fixity check", at=NOW, detail={"item": "c-E-0001", "result": "good"}
+        )
+        done = 4000
+        with contextlib.suppress(StorageError):
+            for done in range(4000):  # noqa: B007  # how many went through
+                append(own, "c", check_event)
+        known = len(links(own, "c"))
+        assert 10 < done < 3999
+        assert known in (done + 2, done + 3)  # the log has it, the catalog had no room
+        grow(small)
+        append(own, "c", check_event)
+        assert len(links(own, "c")) == known + 1
+        assert check_catalog(own).is_right
+        assert check_logs(own).problems == ()
+
+
+def items_or_none(vault: Vault) -> list[Item]:
+    """What is known, where there is room to say so."""
+    try:
+        return items(vault)
+    except StorageError:
+        return []
+
+
+def grow(place: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=64m", place], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("how", ["unmounted", "read-only"])
+def test_a_replica_that_goes_away_meanwhile(how: str, scene: Scene) -> None:
+    """Pulled out, or read-only from one moment to the next: told, nothing half there, and
+    gone on with when it is back.
+    """
+    vault = scene.vault()
+    for number in range(4):
+        source = make_source(scene.base / f"s{number}", {"n": bytes([number]) * 40_000})
+        done = subprocess.run(
+            [sys.executable, "-m", "archiver", "ingest", source, "--case", "c", "--unsigned",
+             "--vault", vault.path],
+            env=ENVIRONMENT, cwd=ROOT, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    with tmpfs(scene.base / "disk", "size=32m") as disk:
+        add_replica(vault, "second", str(disk / "r"), 10.0)
+        copied = []
+        for one in sync(vault, vault.replicas(), lambda: NOW):
+            copied.append(one)
+            if len(copied) == 1:
+                remount(disk, "ro" if how == "read-only" else "")
+        assert [bool(one.problem) for one in copied[:4]] == [False, True, True, True]
+        (place,) = vault.replicas()
+        assert bool(place.reachable()) == (how == "unmounted")
+        if how == "read-only":
+            remount(disk, "rw")
+            assert [one.problem for one in sync(vault, [place], lambda: NOW)] == [""] * 3
+            results = [one.result for one in audit(vault, AuditOptions(), lambda: NOW)]
+            assert results == [Result.GOOD] * 8
+    found = list(audit(vault, AuditOptions(), lambda: NOW))
+    assert {one.replica for one in found} == {""}  # the other is unreachable, not damaged
+    assert open_incidents(vault) == []
+
+
+def remount(place: Path, mode: str) -> None:
+    if mode:
+        subprocess.run(["mount", "-o", f"remount,{mode}", place], check=True)
+    else:
+        subprocess.run(["umount", "-l", place], check=True)
