@@ -62,7 +62,7 @@ def _events(case: str, bags: int, signed: str) -> Iterator[Event]:
     for number in range(1, bags + 1):
         name = item_name(case, number)
         yield Event(type="ingestion start", at=_NOW,
-                    detail={"item": name, "key": f"{case}{number:060}", "number": number})  # fmt: skip
+                    detail={"item": name, "key": f"{number:064}", "number": number})  # fmt: skip
         yield Event(type="ingestion end", at=_NOW,
                     detail={"custody_head": "0" * 64, "item": name, "number": number,
                             "payload_bytes": 4096, "payload_files": 3, "signatures": 1,
@@ -176,7 +176,8 @@ def _audit(place: Path, bags: int) -> Iterator[Figure]:
     )
     few, many = (_peak_of_audit(place / f"memory-{count}", count) for count in (bags // 10, bags))
     yield Figure(
-        f"memory of an audit of {bags // 10:,} and of {bags:,} bags", f"{few:.0f} and {many:.0f} MB",
+        f"memory of an audit of {bags // 10:,} and of {bags:,} bags",
+        f"{few:.0f} and {many:.0f} MB",
         "flat (≤ 1.1 ×)", many <= 1.1 * few,
     )  # fmt: skip
 
