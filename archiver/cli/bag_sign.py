@@ -151,7 +151,7 @@ def refuse_unsigned(bag: str) -> None:
     """Raise UsageError where there is no signature that could be stamped."""
     import os
 
-    from archiver.seal.stamping import list_proofs
+    from archiver.seal.proofs import ProofPlace
 
     if not os.path.isdir(bag):
         there = os.path.exists(bag)
@@ -161,7 +161,7 @@ def refuse_unsigned(bag: str) -> None:
             else _("{path}: {reason}").format(path=bag, reason=_("it is not there")),
             hint=_("Name a bag in a directory; unpack an archive first."),
         )
-    if not list_proofs(bag).signatures:
+    if not ProofPlace(bag).files().signatures:
         raise UsageError(
             _("{path} has no signature that could be stamped").format(path=bag),
             hint=_("Sign it first: archiver bag sign BAG --key NAME."),
