@@ -117,15 +117,24 @@ def _anchors(
     trust: list[str], tsa_roots: list[str], crls: list[str], bags: list[str], output: Output
 ) -> Any:
     """What the checker trusts, or None where nothing was named. Raises ArchiverError."""
+    from archiver.verify.anchors import refuse_from_bag
+
+    for bag in bags:
+        refuse_from_bag([*trust, *tsa_roots, *crls], bag)
+    return anchors_for(trust, tsa_roots, crls, output)
+
+
+def anchors_for(
+    trust: list[str], tsa_roots: list[str], crls: list[str], output: Output
+) -> Any:
+    """The same, wherever the files lie; an older trust list than one seen before is refused."""
     if not (trust or tsa_roots or crls):
         return None
     import os
 
     from archiver.verify import load_anchors
-    from archiver.verify.anchors import refuse_from_bag, remember_lists
+    from archiver.verify.anchors import remember_lists
 
-    for bag in bags:
-        refuse_from_bag([*trust, *tsa_roots, *crls], bag)
     anchors = load_anchors(trust=trust, tsa_roots=tsa_roots, crls=crls)
     if anchors.lists:
         state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
