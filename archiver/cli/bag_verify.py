@@ -11,7 +11,7 @@ from archiver.cli.output import Output, finding_json, printable
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 
-__all__ = ["add_verify", "moment"]
+__all__ = ["add_verify", "anchors_for", "moment"]
 
 _FINDINGS_SHOWN = 1000
 
@@ -117,6 +117,8 @@ def _anchors(
     trust: list[str], tsa_roots: list[str], crls: list[str], bags: list[str], output: Output
 ) -> Any:
     """What the checker trusts, or None where nothing was named. Raises ArchiverError."""
+    if not (trust or tsa_roots or crls):
+        return None
     from archiver.verify.anchors import refuse_from_bag
 
     for bag in bags:
@@ -124,9 +126,7 @@ def _anchors(
     return anchors_for(trust, tsa_roots, crls, output)
 
 
-def anchors_for(
-    trust: list[str], tsa_roots: list[str], crls: list[str], output: Output
-) -> Any:
+def anchors_for(trust: list[str], tsa_roots: list[str], crls: list[str], output: Output) -> Any:
     """The same, wherever the files lie; an older trust list than one seen before is refused."""
     if not (trust or tsa_roots or crls):
         return None
