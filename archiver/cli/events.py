@@ -131,12 +131,14 @@ def _tell_events(vault: Any, item: str, output: Output, *, as_json: bool) -> int
 
 
 def _checkpoint(vault: Any, sealing: Any, now: Any, output: Output, *, as_json: bool) -> int:
-    from archiver.vault.checkpoint import make_checkpoint, write_checkpoint
+    from archiver.vault.checkpoint import write_checkpoint
+    from archiver.vault.stamping import request_stamps
 
     signers, stamps = (sealing.signers, sealing.stamps) if sealing else ((), None)
     with vault.locked("checkpoint", 10.0):
-        checkpoint = make_checkpoint(vault, now)
-        path = write_checkpoint(vault, checkpoint, signers, now, stamps)
+        path, checkpoint = write_checkpoint(vault, signers, now)
+        if stamps is not None:
+            request_stamps(vault, path, stamps)
     results, whole = _stamp(vault, stamps, path, output)
     if as_json:
         from archiver.cli.bag_sign import stamps_json
@@ -171,7 +173,7 @@ def _stamp(vault: Any, options: Any, path: str, output: Output) -> tuple[Any, bo
     from datetime import UTC, datetime
 
     from archiver.errors import LockedError
-    from archiver.vault.checkpoint import ask_for_stamps
+    from archiver.vault.stamping import ask_for_stamps
 
     output.say(_("asking for time stamps"))
     try:

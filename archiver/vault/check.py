@@ -75,7 +75,8 @@ def check_logs(
         for case in sorted({*vault.cases(), *indexed}):
             log = CaseLog(case, vault.log_path(case))
             indexed_to = indexed.get(case, START)
-            tree = _Reading(log, witnesses.sizes(case) | {indexed_to.lines}, missing)
+            sizes = witnesses.sizes(case) | {indexed_to.lines}
+            tree = _Reading(log, sizes, missing, witnesses)
             try:
                 for links in in_parts(log.read(), _BATCH):
                     tree.add(links)
@@ -109,11 +110,18 @@ def _positions(vault: Vault) -> dict[str, Position]:
 
 class _Reading:
     """A log while it is read: its tree hash, at the lengths ``sizes`` too; heads that are
-    found are taken out of ``missing``.
+    found are taken out of ``missing``, checkpoints that it tells of are looked for.
     """
 
-    def __init__(self, log: CaseLog, sizes: frozenset[int], missing: dict[str, str]) -> None:
+    def __init__(
+        self,
+        log: CaseLog,
+        sizes: frozenset[int],
+        missing: dict[str, str],
+        witnesses: Witnesses,
+    ) -> None:
         self._log, self._sizes, self._missing = log, sizes, missing
+        self._witnesses = witnesses
         self._tree = TreeHash()
         self.seen = {0: Seen(self._tree.hexdigest(), START.head)}
 
@@ -123,6 +131,7 @@ class _Reading:
             self._tree.add(line)
             if self._missing:
                 self._missing.pop(line_digest(line), None)
+            self._witnesses.compare(self._log.path, link.event)
             if link.seq in self._sizes:
                 self.seen[link.seq] = Seen(self._tree.hexdigest(), line_digest(line))
 

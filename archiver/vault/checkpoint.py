@@ -1,8 +1,9 @@
 """Checkpoints: the state of all logs of a vault at one moment, small enough to leave the house.
 
-Job: make and read them, have them stamped. A chain alone can be recomputed, or cut at its
+Job: make and read them. A chain alone can be recomputed, or cut at its
 end, by whoever holds it; behind a checkpoint that is signed, stamped, or in somebody else's
-hands, it can't. Limits: judges nobody; that is for :mod:`archiver.vault.witness`.
+hands, it can't. Limits: judges nobody; that is for
+:mod:`archiver.vault.witness`. Asks no TSA: :mod:`archiver.vault.stamping` does.
 
 A checkpoint is a short text: the digest of the checkpoint before it, then one line for each
 case: its name, how many events, the Merkle tree hash over their lines (RFC 9162), the head
@@ -18,20 +19,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from archiver.custody import TreeHash
+from archiver.custody import Event, TreeHash
 from archiver.errors import FormatError, storage_error
 from archiver.filesystem import write_new_file
 from archiver.i18n import N_
 from archiver.pki.keyring import SigningKey
 from archiver.seal.proofs import ProofPlace
-from archiver.seal.stamping import (
-    StampOptions,
-    StampResult,
-    add_requests,
-    ask_for_stamp,
-    tsa_id,
-    waiting_requests,
-)
 from archiver.signing import sign_manifest
 from archiver.vault import CASE, CUSTODY, Vault
 from archiver.vault.log import CaseLog
@@ -39,10 +32,10 @@ from archiver.vault.log import CaseLog
 __all__ = [
     "CaseLine",
     "Checkpoint",
-    "ask_for_stamps",
     "checkpoint_files",
     "checkpoint_place",
     "make_checkpoint",
+    "noted_checkpoint",
     "parse_checkpoint",
     "text_of",
     "write_checkpoint",
@@ -89,20 +82,45 @@ class Checkpoint:
         return "".join(f"{line}\n" for line in lines).encode("utf-8")
 
 
-def make_checkpoint(vault: Vault, now: datetime) -> Checkpoint:
-    """The state of all logs. Raises LogError where one is broken, StorageError."""
-    cases = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ReadLog:
+    """A log that was read to its end. ``noted``: nothing happened after the last checkpoint."""
+
+    log: CaseLog
+    root: str
+    noted: bool
+
+
+def _read_logs(vault: Vault) -> list[_ReadLog]:
+    found = []
     for case in vault.cases():
-        log, tree = CaseLog(case, vault.log_path(case)), TreeHash()
+        log, tree, noted = CaseLog(case, vault.log_path(case)), TreeHash(), False
         for link in log.read():
             tree.add(link.line())
-        events, head = log.position.lines, log.position.head
-        cases.append(CaseLine(case=case, events=events, root=tree.hexdigest(), head=head))
+            noted = noted_checkpoint(link.event) is not None
+        found.append(_ReadLog(log=log, root=tree.hexdigest(), noted=noted))
+    return found
+
+
+def make_checkpoint(vault: Vault, now: datetime) -> Checkpoint:
+    """The state of all logs. Raises LogError where one is broken, StorageError."""
+    return _state(vault, _read_logs(vault), now)
+
+
+def _state(vault: Vault, logs: Sequence[_ReadLog], now: datetime) -> Checkpoint:
     return Checkpoint(
         vault=vault.identifier,
         at=now.replace(microsecond=0),
         after=_newest_digest(vault),
-        cases=tuple(cases),
+        cases=tuple(
+            CaseLine(
+                case=one.log.case,
+                events=one.log.position.lines,
+                root=one.root,
+                head=one.log.position.head,
+            )
+            for one in logs
+        ),
     )
 
 
@@ -149,28 +167,33 @@ def _case_line(found: re.Match[str] | None) -> CaseLine:
 
 
 def write_checkpoint(
-    vault: Vault,
-    checkpoint: Checkpoint,
-    signers: Sequence[SigningKey],
-    now: datetime,
-    stamps: StampOptions | None = None,
-) -> str:
-    """Keep it in the vault, with a signature by each of ``signers``; its path. Requests for
-    the TSAs of ``stamps`` wait beside it then, and are sent with :func:`ask_for_stamps`.
+    vault: Vault, signers: Sequence[SigningKey], now: datetime
+) -> tuple[str, Checkpoint]:
+    """Keep the state of all logs, with a signature by each of ``signers``: path and state.
 
-    Signatures first: a checkpoint that is there is signed. Raises StorageError. The caller
-    holds the vault's lock.
+    Signatures first: a checkpoint that is there is signed. Then each log is told of it, where
+    something has happened since the last one: it can't be taken away and the logs kept.
+    Raises LogError, StorageError. The caller holds the vault's lock.
     """
-    place, data = checkpoint_place(vault), checkpoint.text()
+    logs = _read_logs(vault)
+    checkpoint = _state(vault, logs, now)
+    data = checkpoint.text()
+    path = _write(vault, data, signers, now)
+    event = _note(os.path.basename(path), data, now)
+    for one in logs:
+        if not one.noted:
+            one.log.append([event])
+    return path, checkpoint
+
+
+def _write(vault: Vault, data: bytes, signers: Sequence[SigningKey], now: datetime) -> str:
+    place = checkpoint_place(vault)
     directory = place.path(place.folder)
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        number = _next_number(vault)
-        path = os.path.join(directory, f"{number:06}.txt")
+        path = os.path.join(directory, f"{_next_number(vault):06}.txt")
         for name in place.files().signatures:
-            if text_of(name) == os.path.basename(
-                path
-            ):  # by a run that was killed before the text was there
+            if text_of(name) == os.path.basename(path):  # a run was killed before the text
                 os.unlink(place.path(name))
         for signer in signers:
             signature = f"{path}.{signer.certificate.fingerprint[:16]}.p7s"
@@ -178,9 +201,20 @@ def write_checkpoint(
         write_new_file(path, data, 0o444)
     except OSError as error:
         raise storage_error(error, directory) from error
-    if stamps is not None:
-        _add_requests(vault, path, stamps)
     return path
+
+
+def _note(name: str, data: bytes, now: datetime) -> Event:
+    detail = {"checkpoint": name, "sha256": hashlib.sha256(data).hexdigest()}
+    return Event(type="message digest calculation", at=now, detail=detail)
+
+
+def noted_checkpoint(event: Event) -> tuple[str, str] | None:
+    """The name and the SHA-256 of the checkpoint that a log's event tells of, or None."""
+    name, digest = event.detail.get("checkpoint"), event.detail.get("sha256")
+    if isinstance(name, str) and isinstance(digest, str) and _FILE.fullmatch(name):
+        return name, digest
+    return None
 
 
 def _next_number(vault: Vault) -> int:
@@ -203,38 +237,6 @@ def text_of(proof: str) -> str:
     """The name of the checkpoint that the file ``proof`` belongs to, or ""."""
     found = _PROOF.match(os.path.basename(proof))
     return found[1] if found else ""
-
-
-def _add_requests(vault: Vault, path: str, options: StampOptions) -> None:
-    """Have requests waiting for the checkpoint at ``path``, and for what has no stamp at all
-    though it is older: a run was ended, or no TSA was named then.
-    """
-    place, new = checkpoint_place(vault), os.path.basename(path)
-    proofs = place.files()
-    kept = {os.path.basename(text) for _number, text in checkpoint_files(vault)}
-    stamped = {stamp.rsplit(".", 2)[0] for stamp in proofs.stamps}
-    wanted = [
-        one
-        for one in proofs.signatures
-        if text_of(one) == new or (one not in stamped and text_of(one) in kept)
-    ]
-    add_requests(place, options, signatures=wanted)
-
-
-def ask_for_stamps(vault: Vault, options: StampOptions, now: datetime) -> tuple[StampResult, ...]:
-    """Ask each TSA for what waits for its answer, the newest first. One that fails isn't asked
-    again, however much waits: that would take long. Raises LockedError, StorageError.
-    """
-    results = []
-    with vault.asking("checkpoint", 10.0):
-        waiting = list(waiting_requests(checkpoint_place(vault)))
-        waiting.sort(key=lambda one: one.signature, reverse=True)
-        for url in options.urls:
-            for one in (each for each in waiting if each.tsa == tsa_id(url)):
-                results.append(ask_for_stamp(one, url, options, now))
-                if results[-1].problem:
-                    break
-    return tuple(results)
 
 
 def checkpoint_files(vault: Vault) -> Iterator[tuple[int, str]]:

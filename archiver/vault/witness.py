@@ -1,7 +1,8 @@
 """What the checkpoints of a vault say of its logs, and who vouches for them.
 
-Job: each checkpoint against the one before it, the logs, its signatures and its stamps.
-Limits: reads no log; what was seen of one is handed in. Writes nothing.
+Job: each checkpoint against the one before it, the logs (both ways: they tell of it, too),
+its signatures and its stamps. Limits: reads no log; what was seen of one is handed in.
+Writes nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from archiver.custody import Event
 from archiver.errors import FormatError, StorageError
 from archiver.i18n import N_, _
 from archiver.pki.anchors import Anchors, Standing, judge_signer
@@ -26,6 +28,7 @@ from archiver.vault.checkpoint import (
     Checkpoint,
     checkpoint_files,
     checkpoint_place,
+    noted_checkpoint,
     parse_checkpoint,
     text_of,
 )
@@ -105,6 +108,7 @@ class Witnesses:
         self._vault, self._problems = vault, problems
         self._place = checkpoint_place(vault)
         self._proofs = self._place.files()
+        self._digests: dict[str, str] = {}
         self._kept = list(self._read())
         self._sizes: defaultdict[str, set[int]] = defaultdict(set)
         for kept in self._kept:
@@ -125,6 +129,7 @@ class Witnesses:
             try:
                 data = self._place.read(name, MAX_CHECKPOINT_BYTES + 1)
                 follows, digest = digest, hashlib.sha256(data).hexdigest()
+                self._digests[os.path.basename(path)] = digest
                 checkpoint = self._parsed(data)
             except (StorageError, FormatError) as error:
                 self._tell(path, _(error.message))
@@ -152,6 +157,13 @@ class Witnesses:
     def sizes(self, case: str) -> frozenset[int]:
         """The lengths at which checkpoints have seen the log of ``case``."""
         return frozenset(self._sizes[case])
+
+    def compare(self, log: str, event: Event) -> None:
+        """Whether the checkpoint that an event of ``log`` tells of is there, as it was."""
+        noted = noted_checkpoint(event)
+        if noted is not None and self._digests.get(noted[0]) != noted[1]:
+            text = _("the checkpoint {name} that it tells of is gone, or another one now")
+            self._tell(log, text.format(name=noted[0]))
 
     def judge(
         self, seen: Mapping[str, Mapping[int, Seen]], anchors: Anchors | None, now: datetime
