@@ -22,6 +22,9 @@ from archiver.vault.checkpoint import checkpoint_files, checkpoint_place, text_o
 
 __all__ = ["ask_for_stamps", "request_stamps"]
 
+WAIT_SECONDS = 10.0
+"""For another run that asks."""
+
 
 def request_stamps(vault: Vault, path: str, options: StampOptions) -> None:
     """Have requests waiting for the checkpoint at ``path``, and for signatures that have no
@@ -46,7 +49,7 @@ def ask_for_stamps(vault: Vault, options: StampOptions, now: datetime) -> tuple[
     again, however much waits: that would take long. Raises LockedError, StorageError.
     """
     results = []
-    with vault.asking("checkpoint", 10.0):
+    with vault.asking("checkpoint", WAIT_SECONDS):
         waiting = list(waiting_requests(checkpoint_place(vault)))
         waiting.sort(key=lambda one: one.signature, reverse=True)
         for url in options.urls:
