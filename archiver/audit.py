@@ -28,7 +28,7 @@ from archiver.storage import Storage
 from archiver.vault import Vault
 from archiver.vault.records import reading, writing
 
-__all__ = ["AuditOptions", "audit", "open_incidents"]
+__all__ = ["AuditOptions", "audit", "mark_told", "open_incidents", "untold_incidents"]
 
 _FLUSH_SECONDS = 1.0
 _FLUSH_COPIES = 200
@@ -52,9 +52,26 @@ class AuditOptions:
 
 def open_incidents(vault: Vault) -> list[Incident]:
     """The copies whose last check was not good, at the places that there are."""
+    return _incidents(vault, told=None)
+
+
+def untold_incidents(vault: Vault) -> list[Incident]:
+    """Those of them that nobody was told of."""
+    return _incidents(vault, told=False)
+
+
+def _incidents(vault: Vault, *, told: bool | None) -> list[Incident]:
     names = {"", *(one.name for one in vault.replicas())}
     with reading(vault) as records:
-        return [one for one in records.catalog.incidents() if one.place in names]
+        return [one for one in records.catalog.incidents(told=told) if one.place in names]
+
+
+def mark_told(
+    vault: Vault, incidents: Sequence[Incident], now: datetime, wait_seconds: float = 60.0
+) -> None:
+    """Somebody was told of these."""
+    with writing(vault, "audit", wait_seconds) as records:
+        records.catalog.mark_told(incidents, now)
 
 
 def audit(
@@ -135,7 +152,7 @@ class _Lane:
     def next(self) -> Due | None:
         """The next to check, or None at the end. Asks the catalog: for one thread only."""
         for due in self._due:
-            if self._limits.allow(int(due.item.detail.get("payload_bytes", 0))):
+            if self._limits.allow(due.item.size_bytes):
                 return due
             return None
         return None

@@ -60,6 +60,7 @@ EVENT_TYPES = frozenset(
         "dissemination",
         "deletion",
         "modification",
+        "quality review",
         "quarantine",
         "recovery",
     }

@@ -40,8 +40,11 @@ class Copied:
     found: bool = False
 
 
-def add_replica(vault: Vault, name: str, directory: str, wait_seconds: float) -> LocalStorage:
-    """Make ``directory`` a place for copies, and note it.
+def add_replica(
+    vault: Vault, name: str, directory: str, wait_seconds: float, *, location: str = ""
+) -> LocalStorage:
+    """Make ``directory`` a place for copies, and note it; ``location`` is where in the world
+    it is, for people.
 
     A name that the logs know must not be given to another directory: its copies would be
     counted that lie elsewhere. Raises AlreadyExistsError, DestinationError, StorageError.
@@ -60,7 +63,9 @@ def add_replica(vault: Vault, name: str, directory: str, wait_seconds: float) ->
                 _("the logs count copies in a replica that was named {name}").format(name=name),
                 hint=_("Give the directory that it had, or choose another name."),
             )
-        place = prepare_directory(directory, name, vault.identifier, away_from=vault.path)
+        place = prepare_directory(
+            directory, name, vault.identifier, away_from=vault.path, location=location
+        )
         vault.set_replicas([*replicas, place])
     return place
 
@@ -85,6 +90,22 @@ def sync(
                 if not copied.problem:
                     _write_down(vault, copied, clock(), wait_seconds)
                 yield copied
+            yield from _keep_logs(vault, place)
+
+
+def _keep_logs(vault: Vault, place: Storage) -> Iterator[Copied]:
+    """The logs go with the bags: a replica tells by itself what was sealed, and a log that
+    was rewritten at home no longer begins like the copy. Only what stands against it is told.
+    """
+    with reading(vault) as records:
+        positions = records.catalog.positions()
+    for case, position in positions.items():
+        try:
+            problem = place.keep_log(case, vault.log_path(case), position.size)
+        except ArchiverError as error:
+            problem = error.message
+        if problem:
+            yield Copied(case=case, item=case, replica=place.name, problem=problem)
 
 
 def _pending(vault: Vault, place: Storage) -> Iterator[Item]:

@@ -14,7 +14,7 @@ from archiver.custody import Event, Link
 from archiver.errors import FormatError
 from archiver.i18n import N_
 
-__all__ = ["Allotted", "Ended", "Fact", "FactError", "Read", "fact_of"]
+__all__ = ["Allotted", "Ended", "Explained", "Fact", "FactError", "Read", "fact_of"]
 
 _READ_EVENTS = ("fixity check", "replication", "recovery")
 """After each of these a copy has just been read."""
@@ -49,19 +49,24 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """A copy was read: ``codes`` are those of what was found. ``explained``: somebody said
-    why it is as it is, and nothing was read.
-    """
+    """A copy was read: ``codes`` are those of what was found."""
 
     item: str
     place: str
     kind: str
     result: str
     codes: tuple[str, ...]
-    explained: bool = False
 
 
-Fact = Allotted | Ended | Read
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """Somebody said why a copy is not good, and that it is to stay so."""
+
+    item: str
+    place: str
+
+
+Fact = Allotted | Ended | Read | Explained
 
 
 def fact_of(case: str, link: Link) -> Fact | None:
@@ -85,8 +90,9 @@ def fact_of(case: str, link: Link) -> Fact | None:
             kind=event.type,
             result=result,
             codes=tuple(str(code) for code in detail.get("codes", ())),
-            explained="explained" in detail,
         )
+    if event.type == "quality review" and "explained" in detail:
+        return Explained(item=_text(detail, "item"), place=str(detail.get("replica", "")))
     return None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from archiver.catalog.facts import Allotted, Ended, Fact, FactError, Read, fact_of
+from archiver.catalog.facts import Allotted, Ended, Explained, Fact, FactError, Read, fact_of
 from archiver.catalog.model import BEGUN, GOOD, SEALED
 from archiver.custody import Link
 from archiver.errors import FormatError
@@ -49,14 +49,14 @@ class Rows:
 
 class Batch:
     """Folds facts of one case. ``bags`` are the rows of the items that they name, as far as
-    there are, ``incidents`` the open ones of these.
+    there are, ``incidents`` those of these that are open, or explained and last.
     """
 
     def __init__(
         self, case: str, bags: Mapping[str, Row], incidents: Sequence[Mapping[str, Any]]
     ) -> None:
         self._case, self._known = case, dict(bags)
-        self._open = {(one["item"], one["place"]): dict(one) for one in incidents}
+        self._lasting = {(one["item"], one["place"]): dict(one) for one in incidents}
         self.rows = Rows()
 
     def take(self, link: Link, fact: Fact) -> None:
@@ -68,6 +68,8 @@ class Batch:
                 raise FactError(link.seq, N_("an ingestion ends that never began"))
         elif isinstance(fact, Ended):
             self._end(link, fact)
+        elif isinstance(fact, Explained):
+            self._explain(link, fact)
         else:
             self._read(link, fact)
 
@@ -112,8 +114,7 @@ class Batch:
 
     def _read(self, link: Link, fact: Read) -> None:
         at, key = _seconds(link.event.at), (fact.item, fact.place)
-        if not fact.explained:
-            self.rows.replicas[key] = self._copy(*key, at, fact.result)
+        self.rows.replicas[key] = self._copy(*key, at, fact.result)
         self.rows.checks.append(
             {
                 "case_name": self._case,
@@ -126,23 +127,42 @@ class Batch:
                 "codes": " ".join(fact.codes),
             }
         )
-        found = self._open.get(key)
-        if fact.result == GOOD or fact.explained:
-            if found is not None:
-                self._note(self._open.pop(key) | {"closed_at": at})
-        elif found is None:
-            self._open[key] = {
+        if fact.result == GOOD:
+            self._close(key, at)
+        else:
+            self._open_or_keep(link, fact)
+
+    def _close(self, key: tuple[str, str], at: int) -> None:
+        """It is good again: no explanation holds any longer."""
+        found = self._lasting.pop(key, None)
+        if found is not None:
+            self._note(found | {"closed_at": found["closed_at"] or at, "explained": 0})
+
+    def _open_or_keep(self, link: Link, fact: Read) -> None:
+        key = (fact.item, fact.place)
+        found = self._lasting.get(key)
+        if found is not None and found["explained"]:
+            if found["result"] == fact.result:
+                return  # this is what was explained
+            self._note(found | {"explained": 0})
+            found = None
+        if found is None:
+            found = {
                 "case_name": self._case,
                 "seq": link.seq,
                 "item": fact.item,
                 "place": fact.place,
-                "opened_at": at,
-                "result": fact.result,
+                "opened_at": _seconds(link.event.at),
                 "closed_at": 0,
+                "explained": 0,
             }
-            self._note(self._open[key])
-        else:
-            found["result"] = fact.result
+        self._lasting[key] = found | {"result": fact.result}
+        self._note(self._lasting[key])
+
+    def _explain(self, link: Link, fact: Explained) -> None:
+        found = self._lasting.get((fact.item, fact.place))
+        if found is not None and not found["explained"]:
+            found.update(closed_at=_seconds(link.event.at), explained=1)
             self._note(found)
 
     def _note(self, row: Row) -> None:

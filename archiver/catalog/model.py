@@ -55,8 +55,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One numbered item. ``detail`` is that of the event that ended its ingestion;
-    ``checks`` are the last ones of each copy, by the replica's name, "" for the vault's own.
+    """One numbered item. ``detail`` is that of the event that ended its ingestion, as it
+    stands there; ``size_bytes`` and ``files`` are those of its payload. ``checks`` are the
+    last ones of each copy, by the replica's name, "" for the vault's own.
     """
 
     case: str
@@ -65,6 +66,8 @@ class Item:
     key: str
     state: str
     since: datetime
+    size_bytes: int = 0
+    files: int = 0
     detail: dict[str, Any] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
 
@@ -81,7 +84,8 @@ class Due:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """A copy that was not good when it was read: from when on, what it was last, and when
-    a check found it good again, or somebody explained it (None: it is open).
+    a check found it good again, or somebody explained it (None: it is open). ``explained``:
+    it is not good still, and that is known.
     """
 
     case: str
@@ -91,6 +95,7 @@ class Incident:
     opened_at: datetime
     result: str
     closed_at: datetime | None = None
+    explained: bool = False
 
     def __str__(self) -> str:
         return f"{self.item} ({self.place})" if self.place else self.item

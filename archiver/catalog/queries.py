@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, literal, select, tuple_, update
+from sqlalchemy import Connection, Select, case, func, literal, select, tuple_, update
 
 from archiver.catalog.model import GOOD, SEALED, START, Check, Due, Incident, Item, Position
 from archiver.catalog.schema import BAGS, CASES, CHECKS, INCIDENTS, METADATA, REPLICAS
@@ -217,26 +217,29 @@ class Queries:
         row = self._rows(question)[0]
         return row[0], row[1], row[2]
 
-    def good_copies(self, places: Collection[str]) -> dict[int, int]:
-        """How many sealed bags have so many good copies at ``places``. The vault's own copy was
-        read back when it was sealed, and is good until a check finds it otherwise.
+    def good_copies(self, disks: Mapping[str, str]) -> dict[int, int]:
+        """How many sealed bags have good copies on so many disks; ``disks`` are those of the
+        places. The vault's own copy was read back when it was sealed, and is good until a
+        check finds it otherwise.
         """
+        disk = case(dict(disks), value=REPLICAS.c.place)
+        good = (REPLICAS.c.item == BAGS.c.item) & REPLICAS.c.result.in_((GOOD, ""))
         each = (
-            select(func.count(REPLICAS.c.place).label("copies"))
-            .select_from(
-                BAGS.outerjoin(
-                    REPLICAS,
-                    (REPLICAS.c.item == BAGS.c.item)
-                    & REPLICAS.c.result.in_((GOOD, ""))
-                    & REPLICAS.c.place.in_(sorted(places)),
-                )
-            )
+            select(func.count(disk.distinct()).label("copies"))
+            .select_from(BAGS.outerjoin(REPLICAS, good & REPLICAS.c.place.in_(list(disks))))
             .where(BAGS.c.state == SEALED)
             .group_by(BAGS.c.item)
             .subquery()
         )
         question = select(each.c.copies, func.count()).group_by(each.c.copies)
         return {row[0]: row[1] for row in self._rows(question)}
+
+    def overdue(self, places: Collection[str], before: datetime) -> int:
+        """How many copies at ``places`` were not checked since ``before``."""
+        question = select(func.count()).where(
+            REPLICAS.c.place.in_(list(places)), REPLICAS.c.checked_at <= int(before.timestamp())
+        )
+        return int(self._rows(question)[0][0])
 
     def history(self, item: str) -> list[tuple[str, Check, str]]:
         """Every check of an item: the place, when and what was found, the codes."""
@@ -263,6 +266,8 @@ def _item(row: Any, checks: dict[str, Check]) -> Item:
         key=row.source_key,
         state=row.state,
         since=_time(row.since),
+        size_bytes=row.size_bytes,
+        files=row.files,
         detail=json.loads(row.detail),
         checks=checks,
     )
@@ -277,4 +282,5 @@ def _incident(row: Any) -> Incident:
         opened_at=_time(row.opened_at),
         result=row.result,
         closed_at=_time(row.closed_at) if row.closed_at else None,
+        explained=bool(row.explained),
     )

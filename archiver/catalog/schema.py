@@ -78,6 +78,7 @@ INCIDENTS = Table(
     Column("opened_at", Integer, nullable=False),
     Column("result", Text, nullable=False),
     Column("closed_at", Integer, nullable=False),
+    Column("explained", Integer, nullable=False),
     Column("told_at", Integer, nullable=False, server_default="0"),
     Index("incidents_open", "closed_at", "item", "place"),
 )
@@ -105,7 +106,7 @@ CREATE INDEX checks_of_item ON checks (item);
 CREATE TABLE incidents (
     case_name TEXT NOT NULL, seq INTEGER NOT NULL, item TEXT NOT NULL REFERENCES bags (item),
     place TEXT NOT NULL, opened_at INTEGER NOT NULL, result TEXT NOT NULL,
-    closed_at INTEGER NOT NULL, PRIMARY KEY (case_name, seq));
+    closed_at INTEGER NOT NULL, explained INTEGER NOT NULL, PRIMARY KEY (case_name, seq));
 CREATE INDEX incidents_open ON incidents (closed_at, item, place)
 """
 _INCIDENTS_ARE_TOLD_ONCE = """

@@ -33,7 +33,7 @@ def take_events(connection: Connection, case: str, links: Sequence[Link], behind
     facts = read_facts(case, links)
     with connection.begin():
         names = sorted({fact.item for _link, fact in facts})
-        batch = Batch(case, _bags(connection, names), _open_incidents(connection, names))
+        batch = Batch(case, _bags(connection, names), _lasting_incidents(connection, names))
         for link, fact in facts:
             batch.take(link, fact)
         _write(connection, batch.rows)
@@ -55,11 +55,12 @@ def _bags(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, A
     return found
 
 
-def _open_incidents(connection: Connection, names: Sequence[str]) -> list[dict[str, Any]]:
+def _lasting_incidents(connection: Connection, names: Sequence[str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     columns = [one for one in INCIDENTS.c if one.name != "told_at"]
     for part in in_parts(names):
-        wanted = INCIDENTS.c.item.in_(part) & (INCIDENTS.c.closed_at == 0)
+        lasting = (INCIDENTS.c.closed_at == 0) | (INCIDENTS.c.explained == 1)
+        wanted = INCIDENTS.c.item.in_(part) & lasting
         found += [dict(row._mapping) for row in connection.execute(select(*columns).where(wanted))]
     return found
 

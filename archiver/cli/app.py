@@ -49,6 +49,7 @@ COMMANDS = {
 """Commands at the top of the tree: each is ``add_NAME`` in the module that has it."""
 GROUPS = {
     "catalog": N_("Check the index of a vault, or make it anew from the logs."),
+    "incident": N_("Copies that were not good: which are open, and why some are to stay so."),
     "replica": N_("Keep copies of the vault's bags in other places."),
     "bag": N_("Make, check, sign and look at bags."),
     "key": N_("Make and keep keys: a CA, signers, the trust list. 'archiver setup' guides you."),
@@ -57,7 +58,7 @@ GROUPS = {
     ),
 }
 """Groups of commands: each is ``NAME_app`` in the module of its name."""
-_MODULES = {"init": "vault", "list": "vault", "show": "vault", "repair": "replica"}
+_MODULES = {"init": "vault", "list": "vault", "show": "vault"}
 """Of commands that don't have a module of their own."""
 
 

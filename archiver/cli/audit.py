@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from archiver.cli.output import Output, finding_json, printable
-from archiver.cli.vault import catalog_option, find_vault, vault_option
-from archiver.errors import UsageError
+from archiver.cli.summary import print_summary
+from archiver.cli.vault import catalog_option, find_vault, tell_broken, vault_option
+from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import N_, _
 
 __all__ = ["add_audit"]
@@ -24,26 +26,38 @@ _FINDINGS_SHOWN = 20
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Telling:
+    """Who is to be told of incidents, besides who reads the output."""
+
+    notify: str
+    mail: str
+
+
 def add_audit(app: typer.Typer, summary: str) -> None:
     """``audit``."""
 
     @app.command(
         help=summary,
-        epilog=_("Example: archiver audit --due --days 90 --for 2h"),
+        epilog=_("Example: archiver audit --due --for 2h --idle --mail office@example.org"),
     )
     def audit(
         everything: Annotated[
-            bool, typer.Option("--all", help=_("Check every item, whenever it was checked last."))
+            bool, typer.Option("--all", help=_("Check every copy, whenever it was checked last."))
         ] = False,
         due: Annotated[
             bool, typer.Option("--due", help=_("Check what is due (this is the default)."))
         ] = False,
         days: Annotated[
-            float,
+            float | None,
             typer.Option(
-                "--days", metavar="N", min=0.0, help=_("Due is what was not checked for N days.")
+                "--days",
+                metavar="N",
+                min=0.0,
+                help=_("Due is what was not checked for N days (else the policy says)."),
+                show_default=False,
             ),
-        ] = 90.0,
+        ] = None,
         duration: Annotated[
             str,
             typer.Option("--for", metavar="TIME", help=_("Stop after this time: 30m, 2h, 1d.")),
@@ -52,6 +66,42 @@ def add_audit(app: typer.Typer, summary: str) -> None:
             str,
             typer.Option("--bytes", metavar="SIZE", help=_("Stop after so much: 500G.")),
         ] = "",
+        sample: Annotated[
+            str,
+            typer.Option("--sample", metavar="PERCENT", help=_("Of these only a random part: 5%.")),
+        ] = "",
+        rate: Annotated[
+            str,
+            typer.Option(
+                "--rate", metavar="SIZE", help=_("Read at most so much a second from a disk: 50M.")
+            ),
+        ] = "",
+        idle: Annotated[
+            bool, typer.Option("--idle", help=_("Leave disk and processor to all others first."))
+        ] = False,
+        repair: Annotated[
+            bool,
+            typer.Option(
+                "--repair", help=_("Make good what is broken, as 'archiver repair --yes' does.")
+            ),
+        ] = False,
+        notify: Annotated[
+            str,
+            typer.Option(
+                "--notify",
+                metavar="COMMAND",
+                help=_("Run this once for new incidents, with JSON on its standard input."),
+            ),
+        ] = "",
+        mail: Annotated[
+            str,
+            typer.Option(
+                "--mail", metavar="ADDRESS", help=_("Mail new incidents there, through sendmail.")
+            ),
+        ] = "",
+        only_summary: Annotated[
+            bool, typer.Option("--summary", help=_("Read nothing: say how things stand."))
+        ] = False,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[
@@ -61,39 +111,77 @@ def add_audit(app: typer.Typer, summary: str) -> None:
             bool, typer.Option("--quiet", "-q", help=_("Only what is wrong."))
         ] = False,
     ) -> int:
-        from datetime import UTC, datetime, timedelta
-
-        from archiver.audit import AuditOptions
-        from archiver.audit import audit as check
-        from archiver.cli.progress import progress_for
         from archiver.cli.sizes import parse_size
+        from archiver.policy import load_policy
 
-        if everything and due:
+        if everything and (due or days is not None):
             raise UsageError(
-                _("--all and --due don't go together"), hint=_("See 'archiver audit --help'.")
+                _("--all doesn't go with --due or --days"), hint=_("See 'archiver audit --help'.")
             )
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
-        options = AuditOptions(
-            every=None if everything else timedelta(days=days),
-            seconds=_seconds(duration) if duration else None,
-            size_bytes=parse_size(size) if size else None,
+        every = load_policy(opened.policy).audit.every_days if days is None else days
+        options = {
+            "seconds": _seconds(duration) if duration else None,
+            "size_bytes": parse_size(size) if size else None,
+            "rate_bytes": parse_size(rate) if rate else None,
+            "share": _share(sample) if sample else None,
+        }
+        telling = _Telling(notify=notify, mail=mail)
+        if only_summary:
+            return print_summary(opened, every, output, as_json=as_json, quiet=quiet)
+        if idle:
+            _be_idle(output)
+        counts = _check(
+            opened, None if everything else every, options, output, as_json=as_json, quiet=quiet
         )
-        for place in opened.replicas():
-            problem = place.reachable()
-            if problem:
-                output.warning(
-                    _("{name} was not checked: {problem}").format(name=place.name, problem=problem)
-                )
-        counts: dict[str, int] = {}
-        progress = progress_for(quiet=quiet)
-        for one in check(opened, options, lambda: datetime.now(UTC), progress=progress):
-            progress.clear()
-            counts[one.result.value] = counts.get(one.result.value, 0) + 1
-            if as_json:
-                output.json(_checked_json(one))
-            elif one.result.value != "good" or not quiet:
-                _tell(one, output)
-        return _summary(opened, counts, output, as_json=as_json)
+        if repair:
+            _repair_all(opened, output)
+        _notify(opened, telling, output)
+        return _end(opened, counts, output, as_json=as_json)
+
+
+def _be_idle(output: Output) -> None:
+    from archiver.pace import be_idle
+
+    if not be_idle():
+        output.warning(_("this system has no idle class for its disks"))
+
+
+def _check(
+    vault: Any,
+    every_days: float | None,
+    limits: dict[str, Any],
+    output: Output,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> dict[str, int]:
+    """Run it, tell each; how many came out how."""
+    from datetime import UTC, datetime, timedelta
+
+    from archiver.audit import AuditOptions
+    from archiver.audit import audit as check
+    from archiver.cli.progress import progress_for
+
+    every = None if every_days is None else timedelta(days=every_days)
+    options = AuditOptions(every=every, **limits)
+    for place in vault.replicas():
+        problem = place.reachable()
+        if problem:
+            output.warning(
+                _("{name} was not checked: {problem}").format(name=place.name, problem=problem)
+            )
+    counts: dict[str, int] = {}
+    progress = progress_for(quiet=quiet)
+    for one in check(vault, options, lambda: datetime.now(UTC), progress=progress):
+        progress.clear()
+        counts[one.result.value] = counts.get(one.result.value, 0) + 1
+        if as_json:
+            output.json(_checked_json(one))
+        elif one.result.value != "good" or not quiet:
+            _tell(one, output)
+    progress.clear()
+    return counts
 
 
 def _seconds(text: str) -> float:
@@ -105,6 +193,16 @@ def _seconds(text: str) -> float:
             hint=_("Write a number with s, m, h or d: 2h."),
         )
     return int(found[1]) * _UNITS[found[2]]
+
+
+def _share(text: str) -> float:
+    """``5%`` as 0.05. Raises UsageError."""
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%?", text)
+    if not found or not 0 < float(found[1]) <= 100:
+        raise UsageError(
+            _("{text!r} is no percentage").format(text=text), hint=_("Write it like this: 5%.")
+        )
+    return float(found[1]) / 100
 
 
 def _checked_json(one: Any) -> dict[str, object]:
@@ -131,13 +229,52 @@ def _tell(one: Any, output: Output) -> None:
         output.line("  " + _("and {count} more").format(count=more))
 
 
-def _summary(vault: Any, counts: dict[str, int], output: Output, *, as_json: bool) -> int:
+def _repair_all(vault: Any, output: Output) -> None:
+    """Every item with an open incident; what can't be done is told, and the next is done."""
     from archiver.audit import open_incidents
+    from archiver.cli.repair import repair_item
+
+    for item in sorted({one.item for one in open_incidents(vault)}):
+        try:
+            with vault.copying(f"repair {item}", 60.0):
+                repair_item(vault, item, output, yes=True)
+        except ArchiverError as error:
+            output.warning(f"{item}: {error.message}")
+
+
+def _notify(vault: Any, telling: _Telling, output: Output) -> None:
+    """Tell of incidents that nobody was told of; those of whom telling failed stay untold."""
+    from datetime import UTC, datetime
+
+    from archiver.audit import mark_told, untold_incidents
+    from archiver.notify import run_hook, send_mail
+
+    incidents = untold_incidents(vault) if telling.notify or telling.mail else []
+    if not incidents:
+        return
+    try:
+        if telling.notify:
+            run_hook(telling.notify, vault.identifier, incidents)
+        if telling.mail:
+            send_mail(telling.mail, vault.identifier, incidents)
+    except ArchiverError as error:
+        output.warning(_("nobody was told: {problem}").format(problem=error.message))
+        if error.hint:
+            output.hint(error.hint)
+        return
+    mark_told(vault, incidents, datetime.now(UTC))
+
+
+def _end(vault: Any, counts: dict[str, int], output: Output, *, as_json: bool) -> int:
+    from archiver.audit import open_incidents
+    from archiver.vault.records import reading
 
     open_, lost = open_incidents(vault), vault.without_log()
     for path in lost:
         text = _("MISSING: there are bags, and no log that tells of them")
         output.warning(f"{path}: {text}")
+    with reading(vault) as records:
+        broken = tell_broken(records, output)
     checked = sum(counts.values())
     if as_json:
         output.json(
@@ -147,6 +284,7 @@ def _summary(vault: Any, counts: dict[str, int], output: Output, *, as_json: boo
                 "results": counts,
                 "open_incidents": [str(one) for one in open_],
                 "without_log": lost,
+                "broken_logs": sorted(records.broken),
             }
         )
     else:
@@ -154,8 +292,8 @@ def _summary(vault: Any, counts: dict[str, int], output: Output, *, as_json: boo
         good = counts.get("good", 0)
         names = ", ".join(map(str, open_)) or _("none")
         output.say(printable(text.format(count=checked, good=good, open=names)))
-    if lost:
+    if lost or broken:
         return 1
-    if counts.get("undecided") and len(open_) == counts["undecided"]:
+    if open_ and all(one.result == "undecided" for one in open_):
         return 3
     return 1 if open_ else 0

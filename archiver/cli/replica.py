@@ -1,4 +1,4 @@
-"""``archiver replica add | list | remove | sync`` and ``archiver repair``."""
+"""``archiver replica add | list | remove | sync``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.output import Output, printable
-from archiver.cli.vault import catalog_option, find_item, find_vault, tell_broken, vault_option
+from archiver.cli.vault import catalog_option, find_vault, tell_broken, vault_option
 from archiver.errors import NotFoundError
-from archiver.i18n import N_, _
+from archiver.i18n import _
 
-__all__ = ["add_repair", "replica_app"]
-
-_RESULTS = {"damaged": N_("DAMAGED"), "missing": N_("MISSING")}
+__all__ = ["replica_app"]
 
 
 def replica_app(settings: dict[str, Any], summary: str) -> typer.Typer:
@@ -50,13 +48,19 @@ def _add_add(app: typer.Typer) -> None:
             str,
             typer.Argument(metavar="DIR", help=_("A new or empty directory."), show_default=False),
         ],
+        location: Annotated[
+            str,
+            typer.Option(
+                "--location", metavar="TEXT", help=_("Where in the world it is, for the summary.")
+            ),
+        ] = "",
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
     ) -> int:
         from archiver.replicate import add_replica
 
         opened = find_vault(vault, catalog)
-        place = add_replica(opened, name, directory, 10.0)
+        place = add_replica(opened, name, directory, 10.0, location=location)
         output = Output()
         if os.stat(place.directory).st_dev == os.stat(opened.path).st_dev:
             output.warning(
@@ -92,6 +96,7 @@ def _add_list(app: typer.Typer) -> None:
                 {
                     "name": place.name,
                     "directory": place.directory,
+                    "location": place.location or None,
                     "unreachable": place.reachable() or None,
                     "good": results.get("good", 0),
                     "not_good": copies - results.get("good", 0),
@@ -197,67 +202,3 @@ def _add_sync(app: typer.Typer) -> None:
         with reading(opened) as records:
             broken = tell_broken(records, output)
         return broken or (5 if failed else 0)
-
-
-def add_repair(app: typer.Typer, summary: str) -> None:
-    """``repair``."""
-
-    @app.command(help=summary, epilog=_("Example: archiver repair caso-014-E-0001 --yes"))
-    def repair(
-        item: Annotated[str, typer.Argument(metavar="ID", help=_("The item."), show_default=False)],
-        yes: Annotated[bool, typer.Option("--yes", help=_("Do it."))] = False,
-        vault: Annotated[str, vault_option()] = "",
-        catalog: Annotated[str, catalog_option()] = "",
-    ) -> int:
-        opened = find_vault(vault, catalog)
-        with opened.copying(f"repair {item}", 60.0):
-            return _repair(opened, item, Output(), yes=yes)
-
-
-def _repair(opened: Any, item: str, output: Output, *, yes: bool) -> int:
-    from datetime import UTC, datetime
-
-    from archiver.cli.progress import progress_for
-    from archiver.repair import plan_repair
-    from archiver.repair import repair as mend
-    from archiver.vault.records import reading
-
-    with reading(opened) as records:
-        one = find_item(records, item)
-    places = [opened.storage()]
-    for place in opened.replicas():
-        problem = place.reachable()
-        if problem:
-            output.warning(f"{place.name}: {problem}")
-        else:
-            places.append(place)
-    progress = progress_for(quiet=False)
-    plan = plan_repair(one, places, progress=progress)
-    progress.clear()
-    for place in plan.undecided:
-        text = _("{item} ({place}): can't be read now; it is left as it is")
-        output.warning(text.format(item=item, place=place.name or _("the vault's own")))
-    if not plan.broken:
-        if plan.undecided:
-            return 3
-        output.line(_("{item}: every copy that can be reached is good").format(item=item))
-        return 0
-    assert plan.source is not None
-    source = plan.source.name or _("the vault's own")
-    for place, result in plan.broken:
-        text = _("{item} ({place}): {result}; to be made good from {source}")
-        told = text.format(
-            item=item,
-            place=place.name or _("the vault's own"),
-            result=_(_RESULTS[result.value]),
-            source=source,
-        )
-        output.line(printable(told))
-    if not yes:
-        output.hint(_("Nothing was changed. To do it: --yes."))
-        return 1
-    for aside in mend(opened, plan, lambda: datetime.now(UTC), progress=progress):
-        output.line(printable(_("kept aside: {path}").format(path=aside)))
-    progress.clear()
-    output.line(_("{item}: repaired").format(item=item))
-    return 3 if plan.undecided else 0

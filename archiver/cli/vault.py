@@ -150,8 +150,8 @@ def tell_broken(records: Any, output: Output) -> int:
 
 
 def _item_line(one: Any) -> str:
-    size = human_size(one.detail.get("payload_bytes", 0))
-    files = count_files(one.detail.get("payload_files", 0))
+    size = human_size(one.size_bytes)
+    files = count_files(one.files)
     since = one.since.isoformat(" ", "seconds")
     line = f"{one.item:<28} {_(_STATES[one.state]):<9} {since}  {files}, {size}"
     if one.state != "sealed":
@@ -173,8 +173,8 @@ def _item_json(vault: Any, one: Any, places: dict[str, str]) -> dict[str, object
         "case": one.case,
         "path": vault.bag_path(one.case, one.item) if sealed else None,
         "state": one.state,
-        "bytes": one.detail.get("payload_bytes"),
-        "files": one.detail.get("payload_files"),
+        "bytes": one.size_bytes if sealed else None,
+        "files": one.files if sealed else None,
         "sealed_at": one.since.isoformat() if sealed else None,
         "checked_at": own.at.isoformat() if own else None,
         "check_result": own.result if own else None,

@@ -18,7 +18,15 @@ from archiver.digest import ALGORITHMS
 from archiver.errors import PolicyError
 from archiver.i18n import _
 
-__all__ = ["BagPolicy", "Policy", "ProofPolicy", "SidecarPolicy", "load_policy", "policy_names"]
+__all__ = [
+    "AuditPolicy",
+    "BagPolicy",
+    "Policy",
+    "ProofPolicy",
+    "SidecarPolicy",
+    "load_policy",
+    "policy_names",
+]
 
 _MAX_CHAIN = 10
 
@@ -52,6 +60,13 @@ class ProofPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPolicy:
+    """``[audit]``: how often every copy of a bag that a vault keeps is read."""
+
+    every_days: int = 90
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """A whole policy, with what it extends merged in."""
 
@@ -60,14 +75,18 @@ class Policy:
     bag: BagPolicy = field(default_factory=BagPolicy)
     sidecar: SidecarPolicy = field(default_factory=SidecarPolicy)
     proof: ProofPolicy = field(default_factory=ProofPolicy)
+    audit: AuditPolicy = field(default_factory=AuditPolicy)
 
 
 _TABLES: dict[str, type[Any]] = {
     "bag": BagPolicy,
     "sidecar": SidecarPolicy,
     "proof": ProofPolicy,
+    "audit": AuditPolicy,
 }
 _MAX_COUNT = 16
+_LIMITS = {"every_days": (1, 36_500)}
+"""Of whole numbers; the others go from 0 to :data:`_MAX_COUNT`."""
 _TOP_LEVEL = ("description", "extends", *_TABLES)
 
 
@@ -181,9 +200,10 @@ class _Checker:
                 self._fail(key, table, _("{key} must be true or false").format(key=key))
             return given
         if isinstance(default, int):
-            if type(given) is not int or not 0 <= given <= _MAX_COUNT:
-                text = _("{key} must be a whole number from 0 to {limit}")
-                self._fail(key, table, text.format(key=key, limit=_MAX_COUNT))
+            least, limit = _LIMITS.get(key, (0, _MAX_COUNT))
+            if type(given) is not int or not least <= given <= limit:
+                text = _("{key} must be a whole number from {least} to {limit}")
+                self._fail(key, table, text.format(key=key, least=least, limit=limit))
             return given
         if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
             self._fail(key, table, _("{key} must be a list of names").format(key=key))

@@ -18,6 +18,10 @@ class Storage(Protocol):
     def name(self) -> str:
         """What people call it; "" for the vault's own."""
 
+    @property
+    def location(self) -> str:
+        """Where in the world it is said to be, or ""."""
+
     def reachable(self) -> str:
         """Why the place can't be used now; "" where it can."""
 
@@ -40,6 +44,12 @@ class Storage(Protocol):
 
     def discard(self, staged: str) -> None:
         """Remove a staged copy. Raises StorageError."""
+
+    def keep_log(self, case: str, source: str, size_bytes: int) -> str:
+        """Bring the place's own copy of a case's log up to the first ``size_bytes`` of the
+        one at ``source``; what stands against it, or "". A copy that isn't how that one
+        begins is never touched. Raises StorageError.
+        """
 
     def set_aside(self, case: str, item: str, mark: str) -> str:
         """Take what lies under an item's name out of the way, as it is; where it lies now."""

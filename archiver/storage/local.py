@@ -14,6 +14,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from archiver.errors import (
     AlreadyExistsError,
@@ -34,6 +35,7 @@ __all__ = ["LocalStorage", "prepare_directory"]
 
 MARK_FILE = "archiver-replica.json"
 _BAGS = "bags"
+_LOGS = "custody"
 _STAGING = ".archiver-staging"
 _ASIDE = "set-aside"
 
@@ -45,6 +47,7 @@ class LocalStorage:
     name: str
     directory: str
     vault: str
+    location: str = ""
 
     def reachable(self) -> str:
         """See the protocol."""
@@ -74,7 +77,7 @@ class LocalStorage:
 
     def _own_directories(self) -> Iterator[str]:
         """Those that copies are written to and read from: none may lead elsewhere."""
-        for name in (_BAGS, _STAGING, _ASIDE):
+        for name in (_BAGS, _STAGING, _ASIDE, _LOGS):
             parent = os.path.join(self.directory, name)
             yield parent
             if os.path.isdir(parent) and not os.path.islink(parent):
@@ -128,6 +131,24 @@ class LocalStorage:
             except OSError as error:
                 raise storage_error(error, staged) from error
 
+    def keep_log(self, case: str, source: str, size_bytes: int) -> str:
+        """See the protocol."""
+        target = os.path.join(self.directory, _LOGS, f"{case}.jsonl")
+        try:
+            os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+            with open(source, "rb") as ours:
+                descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+                with open(descriptor, "r+b") as theirs:
+                    if not _begins_like(ours, theirs):
+                        return _("{path} is not how the vault's log begins").format(path=target)
+                    theirs.write(ours.read(max(0, size_bytes - ours.tell())))
+                    theirs.flush()
+                    os.fsync(theirs.fileno())
+            sync_directory(os.path.dirname(target))
+        except OSError as error:
+            raise storage_error(error, target) from error
+        return ""
+
     def set_aside(self, case: str, item: str, mark: str) -> str:
         """See the protocol."""
         source = self.path(case, item)
@@ -141,6 +162,14 @@ class LocalStorage:
         except OSError as error:
             raise storage_error(error, source) from error
         return target
+
+
+def _begins_like(whole: BinaryIO, part: BinaryIO) -> bool:
+    """Whether ``whole`` begins with all of ``part``; both are left right behind it."""
+    while data := part.read(1 << 20):
+        if whole.read(len(data)) != data:
+            return False
+    return True
 
 
 @contextlib.contextmanager
@@ -176,7 +205,9 @@ def _copy_tree(source: str, target: str) -> None:
     os.chmod(target, stat.S_IMODE(os.stat(source).st_mode) | stat.S_IWUSR)
 
 
-def prepare_directory(directory: str, name: str, vault: str, *, away_from: str) -> LocalStorage:
+def prepare_directory(
+    directory: str, name: str, vault: str, *, away_from: str, location: str = ""
+) -> LocalStorage:
     """Make ``directory`` a place for replicas of ``vault``: new or empty, or its own already,
     and not in ``away_from``, the vault.
 
@@ -188,7 +219,7 @@ def prepare_directory(directory: str, name: str, vault: str, *, away_from: str) 
             _("{path} lies in the vault").format(path=directory),
             hint=_("Choose a directory on another disk."),
         )
-    storage = LocalStorage(name, directory, vault)
+    storage = LocalStorage(name, directory, vault, location)
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         if not storage.reachable():

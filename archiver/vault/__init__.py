@@ -1,7 +1,7 @@
 """A vault: a directory in which sealed bags are kept, readable without us (docs/vault.md).
 
 Job: make and open one, its lock, its paths. Limits: what happens to its items is told in
-:mod:`archiver.vault.register`; workflows stand above.
+:mod:`archiver.vault.log`; workflows stand above.
 
 ::
 
@@ -111,7 +111,9 @@ class Vault:
             with open(path, "rb") as file:
                 found = json.loads(file.read(_MAX_CONFIG_BYTES))
             return [
-                LocalStorage(str(name), str(place), self.identifier)
+                LocalStorage(
+                    str(name), str(place["directory"]), self.identifier, str(place["location"])
+                )
                 for name, place in sorted(found["replicas"].items())
             ]
         except FileNotFoundError:
@@ -125,7 +127,9 @@ class Vault:
     def set_replicas(self, replicas: Sequence[LocalStorage]) -> None:
         """Note the places. Raises StorageError. The caller holds the lock."""
         path = os.path.join(self.path, _REPLICAS_FILE)
-        places = {one.name: one.directory for one in replicas}
+        places = {
+            one.name: {"directory": one.directory, "location": one.location} for one in replicas
+        }
         data = json.dumps({"replicas": places, "schema": "archiver/replicas/1"}, indent=1)
         try:
             replace_file(path, data.encode() + b"\n", 0o644)

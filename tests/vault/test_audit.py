@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from archiver.audit import AuditOptions, audit, open_incidents
-from archiver.errors import LogError, UnreadableError
+from archiver.errors import UnreadableError
 from archiver.fixity import Result
 from archiver.vault import Vault
 from archiver.vault.check import check_logs
 from archiver.vault.records import reading
 from tests.bag.making import ENVIRONMENT, ROOT
 from tests.faults.checks import can_trace
+from tests.faults.test_disks import tmpfs
 from tests.helpers import Ran, run
 from tests.sealing import DAY, NOW
 from tests.vault.looking import links
@@ -170,15 +175,33 @@ def test_a_disk_that_answers_eio_is_no_damage(vault: Vault) -> None:
     assert done.returncode == 3
 
 
-def test_a_broken_log_ends_it(vault: Vault) -> None:
-    Path(vault.log_path("a")).write_bytes(b"garbage\n")
-    with pytest.raises(LogError):
-        results(vault)
+def test_a_broken_log_is_told_and_the_other_cases_are_checked(
+    vault: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = Path(vault.log_path("a"))
+    log.write_bytes(log.read_bytes() + b"garbage\n")
+    done = run(capsys, "audit", "--all")
+    assert (done.code, done.out) == (1, "b-E-0001: good\n")
+    assert "a.jsonl is broken at line 5" in done.err
+    listed = run(capsys, "list")
+    assert (listed.code, listed.out.count("sealed")) == (1, 3)
+    assert run(capsys, "show", "a-E-0001").code == 1
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--all", "--due"), ("--for", "soon"), ("--for", "2"), ("--bytes", "much"), ("--days", "-1")],
+    [
+        ("--all", "--due"),
+        ("--all", "--days", "1"),
+        ("--for", "soon"),
+        ("--for", "2"),
+        ("--bytes", "much"),
+        ("--days", "-1"),
+        ("--sample", "0%"),
+        ("--sample", "101%"),
+        ("--sample", "some"),
+        ("--rate", "fast"),
+    ],
 )
 def test_wrong_words(
     arguments: tuple[str, ...], vault: Vault, capsys: pytest.CaptureFixture[str]
@@ -194,3 +217,82 @@ def test_limits_from_the_command_line(vault: Vault, capsys: pytest.CaptureFixtur
     assert len(one) == 2
     assert json.loads(one[1])["checked"] == 1
     assert Result.GOOD.value == json.loads(one[0])["result"]
+
+
+def test_a_sample_is_a_random_part(vault: Vault) -> None:
+    met: set[tuple[str, ...]] = set()
+    for seed in range(40):
+        chance = random.Random(seed)
+        met.add(tuple(sorted(results(vault, share=0.5, chance=chance))))
+    assert {len(one) for one in met} == {0, 1, 2, 3}
+    assert results(vault, share=1.0) == GOOD
+
+
+def test_a_limit_on_bytes_a_second(vault: Vault) -> None:
+    """The payload of each is 5,003 to 5,005 bytes; tag files are small, and count too."""
+    begun = time.monotonic()
+    assert results(vault, rate_bytes=20_000) == GOOD
+    assert time.monotonic() - begun >= 3 * 5_000 / 20_000
+
+
+def test_disks_are_read_beside_each_other(
+    vault: Vault,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two at a time where there are two disks, one after the other on each."""
+    with tmpfs(tmp_path / "other", "size=9m") as other:
+        run(capsys, "replica", "add", "other", other / "r")
+        run(capsys, "replica", "add", "same", "same")
+        assert run(capsys, "replica", "sync").code == 0
+        busy: Counter[int] = Counter()
+        most: Counter[int] = Counter()
+        from archiver.fixity import check_copy as real
+
+        def watched(storage: Any, *arguments: Any, **options: Any) -> Any:
+            disk = os.stat(storage.directory).st_dev
+            busy[disk] += 1
+            most[disk] = max(most[disk], busy[disk])
+            most[0] = max(most[0], sum(busy.values()))
+            time.sleep(0.05)
+            try:
+                return real(storage, *arguments, **options)
+            finally:
+                busy[disk] -= 1
+
+        monkeypatch.setattr("archiver.audit.check_copy", watched)
+        found = list(audit(vault, AuditOptions(), lambda: datetime.now(UTC)))
+        assert len(found) == 9
+        assert {one.result for one in found} == {Result.GOOD}
+        assert sorted(most.values()) == [1, 1, 2]
+        # Who stops listening stops them all.
+        listening = audit(vault, AuditOptions(), lambda: datetime.now(UTC))
+        next(listening)
+        listening.close()  # type: ignore[attr-defined]
+        assert sum(busy.values()) == 0
+
+
+def test_repairing_as_it_goes(vault: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "replica", "add", "second", "second")
+    run(capsys, "replica", "sync")
+    flip(bag(vault))
+    shutil.rmtree("second/bags/b/b-E-0001")
+    done = run(capsys, "audit", "--all", "--repair", "--idle")
+    assert (done.code, done.out.count("repaired")) == (0, 2)
+    assert run(capsys, "audit", "--all").code == 0
+
+
+def test_the_policy_says_how_often(
+    vault: Vault, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "often.toml").write_text('extends = "default"\n[audit]\nevery_days = 1\n')
+    config = Path(vault.path) / "vault.toml"
+    config.chmod(0o644)
+    config.write_text(config.read_text().replace('"default"', json.dumps(f"{tmp_path}/often.toml")))
+    results(vault, datetime.now(UTC) - 2 * DAY)
+    assert "3 items checked" in run(capsys, "audit").err
+    assert "0 items checked" in run(capsys, "audit").err
+    (tmp_path / "often.toml").write_text('extends = "default"\n[audit]\nevery_days = 0\n')
+    wrong = run(capsys, "audit")
+    assert (wrong.code, "from 1 to 36500" in wrong.err) == (2, True)

@@ -124,7 +124,8 @@ def test_verifying_the_logs(vault: Path, capsys: pytest.CaptureFixture[str]) -> 
     log.write_bytes(b"".join(lines[:1]))  # cut behind a head that was written down
     cut = run(capsys, "events", "verify", "--against-head", head, "--json")
     assert cut.code == 1
-    assert len(cut.json["problems"]) == 2  # type: ignore[arg-type]  # the head, an unknown bag
+    # The head, an unknown bag, and the catalog has seen more.
+    assert len(cut.json["problems"]) == 3  # type: ignore[arg-type]
     log.write_bytes(b"".join(lines[1:]))
     broken = run(capsys, "events", "verify")
     assert (broken.code, "broken at line 1" in broken.out) == (1, True)
@@ -188,19 +189,46 @@ def test_without_a_vault(
     assert (done.code, "--vault" in done.err) == (2, True)
 
 
+def begun_only(vault: Path) -> Path:
+    """As a kill leaves it after the bag has appeared; the bag."""
+    log = vault / "custody/caso-014.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:1]))
+    (vault / "catalog.sqlite").unlink()
+    return vault / "bags/caso-014/caso-014-E-0001"
+
+
 def test_a_bag_left_by_a_killed_run_is_written_down(
     vault: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     take_in(capsys)
-    log = vault / "custody/caso-014.jsonl"
-    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:1]))
+    begun_only(vault)
     done = take_in(capsys, "--json")
     assert (done.code, done.json["recovered"]) == (0, True)
     assert problems(vault) == []
-    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:1]))
-    bag = vault / "bags/caso-014/caso-014-E-0001"
-    video = bag / "data/video.mp4"
-    video.chmod(0o644)
-    video.write_bytes(b"other")
+
+
+@pytest.mark.parametrize("how", ["changed", "unsigned", "a link", "an empty directory"])
+def test_what_was_put_in_place_of_a_bag_is_not_taken_for_it(
+    how: str, vault: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its source is then archived under its number, once that is out of the way."""
+    take_in(capsys)
+    bag = begun_only(vault)
+    if how == "changed":
+        video = bag / "data/video.mp4"
+        video.chmod(0o644)
+        video.write_bytes(b"other")
+    elif how == "unsigned":
+        shutil.rmtree(bag)
+        assert run(capsys, "bag", "create", "ca.pem", "-o", bag).code == 0
+    elif how == "a link":
+        bag.rename(tmp_path / "moved")
+        bag.symlink_to(tmp_path / "moved")
+    else:
+        shutil.rmtree(bag)
+        bag.mkdir()
     refused = take_in(capsys)
     assert (refused.code, "not intact" in refused.err) == (5, True)
+    bag.rename(tmp_path / "away")
+    assert take_in(capsys, "--json").json["id"] == "caso-014-E-0001"
+    assert problems(vault) == []

@@ -268,9 +268,12 @@ def test_a_log_that_names_a_path(two: Path, capsys: pytest.CaptureFixture[str]) 
     (line,) = chain_lines([event], seq=last.seq, prev=line_digest(last.line()))
     with open(own().log_path("a"), "ab") as file:
         file.write(line)
-    for words in (("replica", "sync"), ("audit", "--all"), ("repair", "../../../victim")):
+    for words in (("replica", "sync"), ("audit", "--all")):
         done = run(capsys, *words)
         assert (done.code, "is not that of its number" in done.err) == (1, True)
+    assert run(capsys, "repair", "../../../victim").code == 2  # it is in no catalog
+    verified = run(capsys, "events", "verify")
+    assert (verified.code, "is not that of its number" in verified.out) == (1, True)
     assert (victim / "file").read_bytes() == b"mine"
 
 
