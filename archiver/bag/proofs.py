@@ -39,11 +39,12 @@ SIGNED_FILE = "tagmanifest-sha512.txt"
 """What signatures are made over: it covers every other file but those in here."""
 
 _KNOWN = re.compile(
-    rf"{SIGNATURES}/[^/]+\.(?P<kind>p7s|tsr|tsq)"
-    rf"|{CERTIFICATES}/[^/]+\.(?P<other>pem|crl)"
-    rf"|{SIGNATURES}/(?:certificates/)?\.[0-9a-f]{{16}}\.(?P<partial>partial)",
+    r"[^/]+\.(?P<kind>p7s|tsr|tsq)"
+    r"|certificates/[^/]+\.(?P<other>pem|crl)"
+    r"|(?:certificates/)?\.[0-9a-f]{16}\.(?P<partial>partial)",
     re.DOTALL,
 )
+"""Below the folder that they lie in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +90,13 @@ def is_proof(path: str) -> bool:
     return path.startswith(f"{SIGNATURES}/")
 
 
-def sort_proofs(paths: tuple[str, ...]) -> ProofFiles:
-    """Paths in ``signatures/``, by kind."""
+def sort_proofs(paths: tuple[str, ...], folder: str = SIGNATURES) -> ProofFiles:
+    """Paths in ``folder``, by kind."""
     kinds: dict[str, list[str]] = {
         kind: [] for kind in ("p7s", "tsr", "tsq", "pem", "crl", "partial", "")
     }
     for path in sorted(paths):
-        found = _KNOWN.fullmatch(path)
+        found = _KNOWN.fullmatch(path.removeprefix(f"{folder}/"))
         kind = (found["kind"] or found["other"] or found["partial"]) if found else ""
         kinds[kind].append(path)
     return ProofFiles(

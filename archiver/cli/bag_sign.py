@@ -151,7 +151,7 @@ def refuse_unsigned(bag: str) -> None:
     """Raise UsageError where there is no signature that could be stamped."""
     import os
 
-    from archiver.seal.stamping import list_proofs
+    from archiver.seal.proofs import ProofPlace
 
     if not os.path.isdir(bag):
         there = os.path.exists(bag)
@@ -161,7 +161,7 @@ def refuse_unsigned(bag: str) -> None:
             else _("{path}: {reason}").format(path=bag, reason=_("it is not there")),
             hint=_("Name a bag in a directory; unpack an archive first."),
         )
-    if not list_proofs(bag).signatures:
+    if not ProofPlace(bag).files().signatures:
         raise UsageError(
             _("{path} has no signature that could be stamped").format(path=bag),
             hint=_("Sign it first: archiver bag sign BAG --key NAME."),
@@ -185,16 +185,17 @@ def wait_for_stamps(bag: str, options: Any, output: Output) -> Any:
         raise
 
 
-def tell_stamps(results: Any, output: Output, *, as_json: bool) -> None:
-    """What became of the requests: stamps as results, what failed as warnings."""
+def tell_stamps(
+    results: Any, output: Output, *, as_json: bool, waits: str = "", later: str = ""
+) -> None:
+    """What became of the requests: stamps as results, what failed as warnings. ``waits`` and
+    ``later`` say so of something else than a bag.
+    """
+    waits = waits or _("{file} waits for its time stamp; the bag is sealed all the same")
     for one in results:
         if one.problem:
             output.warning(one.problem)
-            output.warning(
-                _("{file} waits for its time stamp; the bag is sealed all the same").format(
-                    file=one.signature
-                )
-            )
+            output.warning(waits.format(file=one.signature))
         elif not as_json:
             when = one.gen_time.isoformat(" ", "seconds")
             text = _("time stamp: {time} by {url} over {file}").format(
@@ -206,7 +207,10 @@ def tell_stamps(results: Any, output: Output, *, as_json: bool) -> None:
             output.warning(text.format(url=one.url))
     if any(one.problem for one in results):
         output.hint(
-            _("Later: archiver bag timestamp BAG --tsa URL; offline: archiver timestamp request.")
+            later
+            or _(
+                "Later: archiver bag timestamp BAG --tsa URL; offline: archiver timestamp request."
+            )
         )
 
 

@@ -11,7 +11,7 @@ from archiver.cli.output import Output, finding_json, printable
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 
-__all__ = ["add_verify", "moment"]
+__all__ = ["add_verify", "anchors_for", "moment"]
 
 _FINDINGS_SHOWN = 1000
 
@@ -119,13 +119,22 @@ def _anchors(
     """What the checker trusts, or None where nothing was named. Raises ArchiverError."""
     if not (trust or tsa_roots or crls):
         return None
-    import os
-
-    from archiver.verify import load_anchors
-    from archiver.verify.anchors import refuse_from_bag, remember_lists
+    from archiver.verify.anchors import refuse_from_bag
 
     for bag in bags:
         refuse_from_bag([*trust, *tsa_roots, *crls], bag)
+    return anchors_for(trust, tsa_roots, crls, output)
+
+
+def anchors_for(trust: list[str], tsa_roots: list[str], crls: list[str], output: Output) -> Any:
+    """The same, wherever the files lie; an older trust list than one seen before is refused."""
+    if not (trust or tsa_roots or crls):
+        return None
+    import os
+
+    from archiver.verify import load_anchors
+    from archiver.verify.anchors import remember_lists
+
     anchors = load_anchors(trust=trust, tsa_roots=tsa_roots, crls=crls)
     if anchors.lists:
         state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")

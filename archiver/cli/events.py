@@ -11,6 +11,8 @@ from archiver.cli.options import (
     key_option,
     passphrases_option,
     trust_option,
+    tsa_option,
+    tsa_root_option,
 )
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
@@ -50,6 +52,8 @@ def add_events(app: typer.Typer, summary: str) -> None:
         ] = None,
         key_dir: Annotated[str, key_dir_option()] = "",
         passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
+        tsa: Annotated[list[str] | None, tsa_option()] = None,
+        tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[
@@ -57,22 +61,49 @@ def add_events(app: typer.Typer, summary: str) -> None:
         ] = False,
     ) -> int:
         opened, output = find_vault(vault, catalog), Output()
-        if (against_head or trust) and item != "verify":
-            raise UsageError(
-                _("--against-head and --trust go with 'archiver events verify'"),
-                hint=_("See 'archiver events --help'."),
-            )
-        if key and item != "checkpoint":
-            raise UsageError(
-                _("--key goes with 'archiver events checkpoint'"),
-                hint=_("See 'archiver events --help'."),
-            )
+        asked = {
+            "--against-head": against_head,
+            "--trust": trust,
+            "--key": key,
+            "--tsa": tsa,
+            "--tsa-root": tsa_root,
+        }
+        _refuse_strays(item, [name for name, given in asked.items() if given])
         if item == "verify":
-            return _verify(opened, against_head or [], trust or [], output, as_json=as_json)
+            heads, named = against_head or [], (trust or [], tsa_root or [])
+            return _verify(opened, heads, named, output, as_json=as_json)
         if item == "checkpoint":
-            files = passphrase_file or []
-            return _checkpoint(opened, key or [], key_dir, files, output, as_json=as_json)
+            from datetime import UTC, datetime
+
+            from archiver.cli.keys import sealing_for
+
+            files, roots, now = passphrase_file or [], tsa_root or [], datetime.now(UTC)
+            sealing = sealing_for(key, key_dir, files, tsa or [], roots, now) if key else None
+            return _checkpoint(opened, sealing, now, output, as_json=as_json)
         return _tell_events(opened, item, output, as_json=as_json)
+
+
+_GOES_WITH = {
+    "verify": ("--against-head", "--trust", "--tsa-root"),
+    "checkpoint": ("--key", "--tsa", "--tsa-root"),
+}
+
+
+def _refuse_strays(item: str, given: list[str]) -> None:
+    """Raise UsageError for options that would be passed over in silence."""
+    for name in given:
+        if name not in _GOES_WITH.get(item, ()):
+            places = [place for place, names in _GOES_WITH.items() if name in names]
+            commands = " / ".join(f"'archiver events {place}'" for place in places)
+            raise UsageError(
+                _("{option} goes with {command}").format(option=name, command=commands),
+                hint=_("See 'archiver events --help'."),
+            )
+    if item == "checkpoint" and given and "--key" not in given:
+        raise UsageError(
+            _("there is no signature to stamp without --key"),
+            hint=_("Name the key to sign with: --key NAME."),
+        )
 
 
 def _tell_events(vault: Any, item: str, output: Output, *, as_json: bool) -> int:
@@ -99,26 +130,19 @@ def _tell_events(vault: Any, item: str, output: Output, *, as_json: bool) -> int
     return 0
 
 
-def _checkpoint(
-    vault: Any,
-    keys: list[str],
-    key_dir: str,
-    passphrase_files: list[str],
-    output: Output,
-    *,
-    as_json: bool,
-) -> int:
-    from datetime import UTC, datetime
+def _checkpoint(vault: Any, sealing: Any, now: Any, output: Output, *, as_json: bool) -> int:
+    from archiver.vault.checkpoint import write_checkpoint
+    from archiver.vault.stamping import request_stamps
 
-    from archiver.cli.keys import load_signers
-    from archiver.vault.checkpoint import make_checkpoint, write_checkpoint
-
-    now = datetime.now(UTC)
-    signers = load_signers(keys, key_dir, passphrase_files, now) if keys else ()
+    signers, stamps = (sealing.signers, sealing.stamps) if sealing else ((), None)
     with vault.locked("checkpoint", 10.0):
-        checkpoint = make_checkpoint(vault, now)
-        path = write_checkpoint(vault, checkpoint, signers, now)
+        path, checkpoint = write_checkpoint(vault, signers, now)
+        if stamps is not None:
+            request_stamps(vault, path, stamps)
+    results, whole = _stamp(vault, stamps, path, output)
     if as_json:
+        from archiver.cli.bag_sign import stamps_json
+
         output.json(
             {
                 "schema": "archiver/events-checkpoint/1",
@@ -128,53 +152,116 @@ def _checkpoint(
                     {"case": one.case, "events": one.events, "root": one.root, "head": one.head}
                     for one in checkpoint.cases
                 ],
+                "time_stamps": stamps_json(results),
             }
         )
-        return 0
-    output.line(printable(path))
-    for one in checkpoint.cases:
-        output.line(f"  {one.case}  {one.events}  {one.head}")
-    if not signers:
-        output.say(_("It is unsigned: give a copy to somebody else, or sign it with --key NAME."))
-    return 0
+    else:
+        output.line(printable(path))
+        for one in checkpoint.cases:
+            output.line(f"  {one.case}  {one.events}  {one.head}")
+        if not signers:
+            text = _("It is unsigned: give a copy to somebody else, or sign it with --key NAME.")
+            output.say(text)
+    _tell_stamps(results, output, as_json=as_json)
+    return 0 if whole else 4
+
+
+def _stamp(vault: Any, options: Any, path: str, output: Output) -> tuple[Any, bool]:
+    """Ask the TSAs, for older checkpoints too: what came of it, and whether all did."""
+    if options is None or not options.urls:
+        return (), True
+    from datetime import UTC, datetime
+
+    from archiver.errors import LockedError
+    from archiver.vault.stamping import ask_for_stamps
+
+    output.say(_("asking for time stamps"))
+    try:
+        results = ask_for_stamps(vault, options, datetime.now(UTC))
+    except LockedError as error:  # another run asks, and will find the requests or leave them
+        output.warning(error.message)
+        output.hint(_later())
+        return (), False
+    except KeyboardInterrupt:
+        output.warning(_("{path} is kept; its time stamp waits").format(path=path))
+        output.hint(_later())
+        raise
+    return results, not any(one.problem for one in results)
+
+
+def _tell_stamps(results: Any, output: Output, *, as_json: bool) -> None:
+    from archiver.cli.bag_sign import tell_stamps
+
+    waits = _("{file} waits for its time stamp; the checkpoint is kept all the same")
+    tell_stamps(results, output, as_json=as_json, waits=waits, later=_later())
+
+
+def _later() -> str:
+    return _("The next 'archiver events checkpoint --key NAME --tsa URL' asks again.")
 
 
 def _verify(
-    vault: Any, heads: list[str], trust: list[str], output: Output, *, as_json: bool
+    vault: Any,
+    heads: list[str],
+    named: tuple[list[str], list[str]],
+    output: Output,
+    *,
+    as_json: bool,
 ) -> int:
+    """``named``: whom the checker trusts, and which roots of TSAs."""
+    from archiver.cli.bag_verify import anchors_for
     from archiver.vault.check import check_logs
-    from archiver.verify import load_anchors
 
-    report = check_logs(vault, heads, load_anchors(trust=trust) if trust else None)
+    report = check_logs(vault, heads, anchors_for(*named, [], output))
     if as_json:
-        output.json(
-            {
-                "schema": "archiver/events-verify/1",
-                "cases": [
-                    {"case": one.case, "events": one.events, "head": one.head, "root": one.root}
-                    for one in report.cases
-                ],
-                "checkpoints": [
-                    {
-                        "path": one.path,
-                        "at": one.at.isoformat(),
-                        "signers": list(one.signers),
-                        "trusted": one.trusted,
-                    }
-                    for one in report.checkpoints
-                ],
-                "problems": [{"path": one.path, "problem": one.problem} for one in report.problems],
-            }
-        )
+        output.json(_report_json(report))
     else:
         for one in report.cases:
             text = _("{case}: {count} events, unbroken; head {head}")
             output.line(text.format(case=one.case, count=one.events, head=one.head))
         for mark in report.checkpoints:
-            names = ", ".join(mark.signers) or _("nobody")
-            text = _("checkpoint of {time}, signed by {names}")
-            when = mark.at.isoformat(" ", "seconds")
-            output.line(printable(text.format(time=when, names=names)))
+            output.line(printable(_checkpoint_line(mark)))
         for problem in report.problems:
             output.line(printable(f"  {problem.path}: {problem.problem}"))
     return 1 if report.problems else 0
+
+
+def _checkpoint_line(mark: Any) -> str:
+    names = ", ".join(mark.signers) or _("nobody")
+    when = mark.at.isoformat(" ", "seconds")
+    text = _("checkpoint of {time}, signed by {names}").format(time=when, names=names)
+    if mark.proven_at is not None:
+        when = mark.proven_at.isoformat(" ", "seconds")
+        return _("{checkpoint}; proven to be there on {time}").format(checkpoint=text, time=when)
+    if mark.stamps:
+        return _("{checkpoint}; stamped, by none that you trust").format(checkpoint=text)
+    if mark.waiting:
+        return _("{checkpoint}; waits for its time stamp").format(checkpoint=text)
+    return text
+
+
+def _report_json(report: Any) -> dict[str, object]:
+    return {
+        "schema": "archiver/events-verify/1",
+        "cases": [
+            {"case": one.case, "events": one.events, "head": one.head, "root": one.root}
+            for one in report.cases
+        ],
+        "checkpoints": [
+            {
+                "path": one.path,
+                "at": one.at.isoformat(),
+                "signers": list(one.signers),
+                "trusted": one.trusted,
+                "stamps": [
+                    {
+                        "gen_time": stamp.gen_time.isoformat() if stamp.gen_time else None,
+                        "trusted": stamp.trusted,
+                    }
+                    for stamp in one.stamps
+                ],
+            }
+            for one in report.checkpoints
+        ],
+        "problems": [{"path": one.path, "problem": one.problem} for one in report.problems],
+    }

@@ -193,11 +193,12 @@ def create_bag(
             say(_("reading the bag back from the disk"))
             _read_back(staged, progress, options.workers)
         if sealing:
-            from archiver.seal.proofs import sign_bag
+            from archiver.seal.proofs import ProofPlace, sign_bag
             from archiver.seal.stamping import add_requests
 
             sign_bag(staged, sealing.signers, options.now)
-            add_requests(staged, sealing.stamps, unaddressed=sealing.require_stamp)
+            place = ProofPlace(staged)
+            add_requests(place, sealing.stamps, unaddressed=sealing.require_stamp)
 
     return write_bag(plan, destination, request, progress=progress, seal=finish)
 

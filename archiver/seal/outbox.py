@@ -18,11 +18,11 @@ from archiver.filesystem import write_new_file
 from archiver.i18n import _
 from archiver.pki.certificates import Certificate
 from archiver.pki.cms import CmsError
+from archiver.seal.proofs import ProofPlace
 from archiver.seal.stamping import (
     StampOptions,
     Waiting,
     add_requests,
-    list_proofs,
     store_answer,
     tsa_id,
     waiting_requests,
@@ -82,8 +82,8 @@ def lay_out_requests(
     try:
         os.makedirs(directory, exist_ok=True)
         for bag in bags:
-            add_requests(bag, options, unaddressed=not options.urls)
-            for waiting in waiting_requests(bag):
+            add_requests(ProofPlace(bag), options, unaddressed=not options.urls)
+            for waiting in waiting_requests(ProofPlace(bag)):
                 name = f"{hashlib.sha256(waiting.data).hexdigest()[:32]}.tsq"
                 _write(os.path.join(directory, name), waiting.data)
                 url = addresses.get(waiting.tsa)
@@ -166,14 +166,14 @@ def _import(
     except ArchiverError as error:
         return Imported(answer=path, problem=error.message)
     return Imported(
-        answer=path, bag=asked[0].bag, signature=asked[0].signature, gen_time=token.gen_time
+        answer=path, bag=asked[0].place.base, signature=asked[0].signature, gen_time=token.gen_time
     )
 
 
 def _kept_in(answer: bytes, bags: Sequence[str]) -> str:
     """The bag that holds this very answer already, or ""."""
     for bag in bags:
-        for stamp in list_proofs(bag).stamps:
+        for stamp in ProofPlace(bag).files().stamps:
             try:
                 if _regular_file(os.path.join(bag, stamp)) == answer:
                     return bag
@@ -191,4 +191,4 @@ def _regular_file(path: str) -> bytes:
 
 
 def _waiting(bags: Sequence[str]) -> list[Waiting]:
-    return [one for bag in bags for one in waiting_requests(bag)]
+    return [one for bag in bags for one in waiting_requests(ProofPlace(bag))]

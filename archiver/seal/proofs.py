@@ -1,8 +1,8 @@
 """Adds files to a bag's ``signatures/``: whole, durable, replacing nothing.
 
-Job: signatures with their certificates into a staged or finished bag. Limits:
-touches nothing outside of ``signatures/``; a bag may be hostile, so a link in the
-place of a directory is refused.
+Job: signatures with their certificates into a staged or finished bag, or wherever else
+a :class:`ProofPlace` says. Limits: touches nothing outside of ``signatures/``; a bag may
+be hostile, so a link in the place of a directory is refused.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from archiver.bag.proofs import (
-    CERTIFICATES,
     SIGNATURES,
     SIGNED_FILE,
+    ProofFiles,
     certificate_path,
     signature_path,
+    sort_proofs,
 )
 from archiver.errors import DestinationError, StorageError, storage_error
 from archiver.filesystem import write_new_file
@@ -29,18 +30,65 @@ from archiver.pki.certificates import Certificate
 from archiver.pki.keyring import SigningKey
 from archiver.signing import sign_manifest
 
-__all__ = ["add_certificates", "add_proof", "read_signed_file", "sign_bag", "writable"]
+__all__ = [
+    "ProofPlace",
+    "add_certificates",
+    "add_proof",
+    "read_signed_file",
+    "sign_bag",
+    "writable",
+]
 
 _MODE = 0o444
 _MAX_SIGNED_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    bag: str
+class ProofPlace:
+    """Where signatures, stamps and requests lie: in ``folder`` of ``base``, which is a bag's
+    ``signatures/`` where nothing else is said. Their names are paths in ``base``.
+
+    A bag is handed out alone: certificates and the revocation lists of the day are kept in
+    it, unless ``with_certificates`` says otherwise.
+    """
+
+    base: str
+    folder: str = SIGNATURES
+    with_certificates: bool = True
 
     def path(self, name: str) -> str:
-        return os.path.join(self.bag, *name.split("/"))
+        """Where the file ``name`` lies."""
+        return os.path.join(self.base, *name.split("/"))
+
+    @property
+    def folders(self) -> tuple[str, str]:
+        """The folder, and that of the certificates in it."""
+        return self.folder, f"{self.folder}/certificates"
+
+    def read(self, name: str, limit: int) -> bytes:
+        """At most ``limit`` bytes of a file; no link is followed. Raises StorageError."""
+        path = self.path(name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:
+                return file.read(limit)
+        except OSError as error:
+            raise storage_error(error, path) from error
+
+    def files(self) -> ProofFiles:
+        """What lies there; links are left out. Raises StorageError."""
+        found: list[str] = []
+        try:
+            for directory in self.folders:
+                full = self.path(directory)
+                if os.path.islink(full) or not os.path.isdir(full):
+                    continue
+                with os.scandir(full) as entries:
+                    plain = (one.name for one in entries if one.is_file(follow_symlinks=False))
+                    found += [f"{directory}/{name}" for name in plain]
+        except OSError as error:
+            raise storage_error(error, self.base) from error
+        return sort_proofs(tuple(found), self.folder)
 
 
 def sign_bag(
@@ -57,7 +105,7 @@ def sign_bag(
             _("{bag} changed while it was checked, so it was not signed").format(bag=bag),
             hint=_("Find out who writes to it, then run the command again."),
         )
-    place = _Place(bag)
+    place = ProofPlace(bag)
     for signer in signers:
         name = signature_path(signer.certificate.fingerprint)
         if os.path.lexists(place.path(name)):
@@ -71,15 +119,15 @@ def sign_bag(
     for signer in signers:
         signature = sign_manifest(content, signer, now)
         name = signature_path(signer.certificate.fingerprint)
-        add_certificates(bag, (signer.certificate, *signer.chain))
-        add_proof(bag, name, signature)
+        add_certificates(place, (signer.certificate, *signer.chain))
+        add_proof(place, name, signature)
         names.append(name)
     return tuple(names)
 
 
 def read_signed_file(bag: str) -> bytes:
     """The bytes that are signed. Raises StorageError."""
-    path = _Place(bag).path(SIGNED_FILE)
+    path = ProofPlace(bag).path(SIGNED_FILE)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
@@ -93,30 +141,28 @@ def read_signed_file(bag: str) -> bytes:
     return data
 
 
-def add_certificates(bag: str, certificates: Iterable[Certificate]) -> None:
+def add_certificates(place: ProofPlace, certificates: Iterable[Certificate]) -> None:
     """Lay certificates down, those that aren't there yet."""
     for certificate in certificates:
         with contextlib.suppress(FileExistsError):
-            _add(bag, certificate_path(certificate.fingerprint), certificate.pem)
+            _add(place, certificate_path(certificate.fingerprint), certificate.pem)
 
 
-def add_proof(bag: str, name: str, data: bytes) -> None:
-    """Add the file ``name`` (a path in ``signatures/``). Raises DestinationError,
-    StorageError.
-    """
+def add_proof(place: ProofPlace, name: str, data: bytes) -> None:
+    """Add the file ``name`` (a path in ``place``). Raises DestinationError, StorageError."""
     try:
-        _add(bag, name, data)
+        _add(place, name, data)
     except FileExistsError as error:
         raise DestinationError(
-            _("{path} exists already").format(path=os.path.join(bag, name)),
+            _("{path} exists already").format(path=place.path(name)),
             hint=_("Nothing is ever replaced."),
         ) from error
 
 
-def _add(bag: str, name: str, data: bytes) -> None:
-    path = _Place(bag).path(name)
+def _add(place: ProofPlace, name: str, data: bytes) -> None:
+    path = place.path(name)
     try:
-        _make_directories(bag, within=name.startswith(f"{CERTIFICATES}/"))
+        _make_directories(place, name)
         if os.path.lexists(path):
             raise FileExistsError(path)
         write_new_file(path, data, _MODE)
@@ -126,10 +172,11 @@ def _add(bag: str, name: str, data: bytes) -> None:
         raise storage_error(error, path) from error
 
 
-def _make_directories(bag: str, *, within: bool) -> None:
-    names = (SIGNATURES, CERTIFICATES) if within else (SIGNATURES,)
-    for name in names:
-        path = _Place(bag).path(name)
+def _make_directories(place: ProofPlace, name: str) -> None:
+    for folder in place.folders:
+        if not name.startswith(f"{folder}/"):
+            continue
+        path = place.path(folder)
         try:
             found = os.lstat(path).st_mode
         except FileNotFoundError:

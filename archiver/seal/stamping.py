@@ -1,6 +1,7 @@
-"""Time stamps for the signatures of a bag: asked for, waited for, brought in.
+"""Time stamps for signatures: asked for, waited for, brought in.
 
-Job: requests into ``signatures/``, answers in their place. Limits: an answer is
+Job: requests beside the signatures of a bag, or of another
+:class:`~archiver.seal.proofs.ProofPlace`, answers in their place. Limits: an answer is
 believed as far as it goes (imprint, nonce, its signature); whose it is, is judged
 when the bag is verified, or here where roots are pinned.
 
@@ -21,15 +22,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from archiver.bag.proofs import (
-    SIGNATURES,
-    ProofFiles,
-    crl_path,
-    is_proof,
-    request_path,
-    sort_proofs,
-    stamp_path,
-)
+from archiver.bag.proofs import crl_path, request_path, stamp_path
 from archiver.errors import (
     ArchiverError,
     DestinationError,
@@ -42,7 +35,7 @@ from archiver.i18n import _
 from archiver.pki.certificates import Certificate
 from archiver.pki.cms import MAX_CMS_BYTES, CmsError
 from archiver.pki.paths import read_crls
-from archiver.seal.proofs import add_certificates, add_proof
+from archiver.seal.proofs import ProofPlace, add_certificates, add_proof
 from archiver.timestamp.client import Patience, ask_tsa, check_url, fetch
 from archiver.timestamp.request import (
     IMPRINT,
@@ -64,7 +57,7 @@ __all__ = [
     "StampResult",
     "Waiting",
     "add_requests",
-    "list_proofs",
+    "ask_for_stamp",
     "stamp_bag",
     "store_answer",
     "tsa_id",
@@ -109,11 +102,11 @@ class StampResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A request in a bag without its answer; ``data`` are its bytes, ``asked`` what they
+    """A request in ``place`` without its answer; ``data`` are its bytes, ``asked`` what they
     say, ``signed`` are the bytes of the signature.
     """
 
-    bag: str
+    place: ProofPlace
     signature: str
     request: str
     data: bytes
@@ -131,53 +124,48 @@ def tsa_id(url: str) -> str:
     return hashlib.sha256(check_url(url).encode()).hexdigest()[:16]
 
 
-def list_proofs(bag: str) -> ProofFiles:
-    """What lies in the ``signatures/`` of a bag in a directory; links are left out."""
-    found: list[str] = []
-    for directory in (SIGNATURES, f"{SIGNATURES}/certificates"):
-        full = os.path.join(bag, directory)
-        if os.path.islink(full) or not os.path.isdir(full):
-            continue
-        with os.scandir(full) as entries:
-            found += [f"{directory}/{e.name}" for e in entries if e.is_file(follow_symlinks=False)]
-    return sort_proofs(tuple(path for path in found if is_proof(path)))
-
-
-def add_requests(bag: str, options: StampOptions, *, unaddressed: bool = False) -> None:
-    """Have a request waiting for each signature and TSA that has neither stamp nor request.
+def add_requests(
+    place: ProofPlace,
+    options: StampOptions,
+    *,
+    signatures: Sequence[str] | None = None,
+    unaddressed: bool = False,
+) -> None:
+    """Have a request waiting for each signature (all, or ``signatures``) and TSA that has
+    neither stamp nor request.
 
     ``unaddressed``: where a signature has none at all, one that any TSA may answer.
     """
-    proofs = list_proofs(bag)
-    for signature in proofs.signatures:
-        data = _read(bag, signature, MAX_CMS_BYTES)
+    proofs = place.files()
+    for signature in proofs.signatures if signatures is None else signatures:
+        data = place.read(signature, MAX_CMS_BYTES)
         for url in options.urls:
             names = (stamp_path(signature, tsa_id(url)), request_path(signature, tsa_id(url)))
             if not any(name in (*proofs.stamps, *proofs.requests) for name in names):
-                add_proof(bag, names[1], make_request(data, options.nonce()))
+                add_proof(place, names[1], make_request(data, options.nonce()))
         if unaddressed and not (proofs.stamps_of(signature) or proofs.requests_of(signature)):
             request = make_request(data, options.nonce())
             add_proof(
-                bag, request_path(signature, hashlib.sha256(request).hexdigest()[:16]), request
+                place, request_path(signature, hashlib.sha256(request).hexdigest()[:16]), request
             )
 
 
-def waiting_requests(bag: str) -> Iterator[Waiting]:
-    """The requests in a bag that wait for an answer; those that ask for a stamp over
+def waiting_requests(place: ProofPlace) -> Iterator[Waiting]:
+    """The requests in ``place`` that wait for an answer; those that ask for a stamp over
     something else than their signature are passed over.
     """
-    proofs = list_proofs(bag)
-    for signature in proofs.signatures:
-        signed = _read(bag, signature, MAX_CMS_BYTES)
+    proofs = place.files()
+    for signature in proofs.signatures if proofs.requests else ():
         for request in proofs.requests_of(signature):
-            data = _read(bag, request, MAX_ANSWER_BYTES)
+            signed = place.read(signature, MAX_CMS_BYTES)
+            data = place.read(request, MAX_ANSWER_BYTES)
             try:
                 asked = parse_request(data)
             except FormatError:
                 continue
             if asked.imprint == hashlib.new(IMPRINT, signed).digest():
                 yield Waiting(
-                    bag=bag,
+                    place=place,
                     signature=signature,
                     request=request,
                     data=data,
@@ -186,39 +174,34 @@ def waiting_requests(bag: str) -> Iterator[Waiting]:
                 )
 
 
-def _read(bag: str, name: str, limit: int) -> bytes:
-    path = os.path.join(bag, name)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            return file.read(limit)
-    except OSError as error:
-        raise storage_error(error, path) from error
-
-
 def stamp_bag(bag: str, options: StampOptions, now: datetime) -> tuple[StampResult, ...]:
     """Ask each TSA for a stamp over each signature that has none by it yet.
 
     What a TSA doesn't give is told, not raised; the request waits. Raises StorageError.
     """
-    add_requests(bag, options)
-    waiting = tuple(waiting_requests(bag))
+    place = ProofPlace(bag)
+    add_requests(place, options)
+    waiting = tuple(waiting_requests(place))
     return tuple(
-        _ask(one, url, options, now)
+        ask_for_stamp(one, url, options, now)
         for url in options.urls
         for one in waiting
         if one.tsa == tsa_id(url)
     )
 
 
-def _ask(waiting: Waiting, url: str, options: StampOptions, now: datetime) -> StampResult:
+def ask_for_stamp(waiting: Waiting, url: str, options: StampOptions, now: datetime) -> StampResult:
+    """Ask the TSA at ``url`` for the answer to a request that waits. What it doesn't give is
+    told, not raised. Raises StorageError.
+    """
     roots = (*options.roots, *options.pinned.get(url, ()))
     try:
         answer = ask_tsa(url, waiting.data, options.patience)
         token, path = store_answer(waiting, answer, roots, now)
     except RemoteError as error:
         return StampResult(signature=waiting.signature, url=url, problem=error.message)
-    _keep_crls(waiting.bag, path)
+    if waiting.place.with_certificates:
+        _keep_crls(waiting.place, path)
     return StampResult(
         signature=waiting.signature, url=url, gen_time=token.gen_time, checked=bool(path)
     )
@@ -248,15 +231,16 @@ def store_answer(
                 file=waiting.request
             )
         )
-    add_certificates(waiting.bag, token.signed.certificates)
-    name = stamp_path(waiting.signature, waiting.tsa)
+    place, name = waiting.place, stamp_path(waiting.signature, waiting.tsa)
+    if place.with_certificates:
+        add_certificates(place, token.signed.certificates)
     try:
-        add_proof(waiting.bag, name, answer)
+        add_proof(place, name, answer)
     except DestinationError:
         # A run before this one was killed right here, or something else lies in its place.
-        if _read(waiting.bag, name, MAX_ANSWER_BYTES) != answer:
+        if place.read(name, MAX_ANSWER_BYTES) != answer:
             raise
-    request = os.path.join(waiting.bag, waiting.request)
+    request = place.path(waiting.request)
     try:
         os.unlink(request)
         sync_directory(os.path.dirname(request))
@@ -265,7 +249,7 @@ def store_answer(
     return token, path
 
 
-def _keep_crls(bag: str, path: Sequence[Certificate]) -> None:
+def _keep_crls(place: ProofPlace, path: Sequence[Certificate]) -> None:
     """Keep the revocation lists of the day for the path of a stamp, as far as they are to
     be had.
 
@@ -281,7 +265,7 @@ def _keep_crls(bag: str, path: Sequence[Certificate]) -> None:
         try:
             data = fetch(urllib.request.Request(check_url(url)), _MAX_CRL_BYTES, left)  # noqa: S310  # checked
             if all(any(crl.issued_by(one) for one in path) for crl in read_crls(data)):
-                add_proof(bag, crl_path(hashlib.sha256(data).hexdigest()), data)
+                add_proof(place, crl_path(hashlib.sha256(data).hexdigest()), data)
         except ArchiverError:
             continue
 

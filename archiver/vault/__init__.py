@@ -51,7 +51,7 @@ LAYOUT = 1
 BAGS, CUSTODY = "bags", "custody"
 CATALOG_FILE = "catalog.sqlite"
 CASE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
-_LOCK_FILE, _COPYING_FILE = ".lock", ".copying.lock"
+_LOCK_FILE, _COPYING_FILE, _ASKING_FILE = ".lock", ".copying.lock", ".asking.lock"
 _REPLICAS_FILE = "replicas.json"
 _POLL_SECONDS = 0.1
 _MAX_CONFIG_BYTES = 1 << 16
@@ -152,6 +152,14 @@ class Vault:
         Taken before :meth:`locked`, never after. Raises LockedError.
         """
         with _locked(os.path.join(self.path, _COPYING_FILE), what, wait_seconds):
+            yield
+
+    @contextmanager
+    def asking(self, what: str, wait_seconds: float) -> Iterator[None]:
+        """Be the one who asks TSAs, which may be slow: others may write meanwhile. Raises
+        LockedError.
+        """
+        with _locked(os.path.join(self.path, _ASKING_FILE), what, wait_seconds):
             yield
 
 

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from cryptography.x509 import Name
-
 from archiver.bag.proofs import SIGNED_FILE, is_ours, signature_path
 from archiver.bag.tree import BagTree
 from archiver.bag.validate import BagFacts
@@ -26,7 +24,7 @@ from archiver.digest import ALGORITHMS, Algorithm
 from archiver.errors import FormatError
 from archiver.findings import Findings
 from archiver.i18n import N_
-from archiver.pki.anchors import Anchors, Proven, Standing, Trust, judge_signer
+from archiver.pki.anchors import Anchors, Standing, Trust, judge_signer
 from archiver.pki.certificates import Certificate, parse_fingerprint, read_certificates, unique
 from archiver.pki.cms import (
     MAX_CMS_BYTES,
@@ -37,15 +35,10 @@ from archiver.pki.cms import (
 )
 from archiver.pki.paths import Crl, read_crls
 from archiver.signing import check_manifest_signature
-from archiver.timestamp.token import (
-    MAX_ANSWER_BYTES,
-    Whence,
-    check_token,
-    judge_token,
-    parse_answer,
-)
+from archiver.timestamp.token import MAX_ANSWER_BYTES
+from archiver.verify.stamps import NO_ROOTS, Judge, Stamp, proven_by
 
-__all__ = ["Seal", "SealRequest", "Signature", "Stamp", "check_seal"]
+__all__ = ["Seal", "SealRequest", "Signature", "check_seal"]
 
 SEAL_LABEL = "Archiver-Seal"
 STAMP_LABEL = "Archiver-Time-Stamp"
@@ -57,15 +50,6 @@ _MAX_BAG_CERTIFICATES_BYTES = 32 << 20
 """Certificates and revocation lists of a bag that are read, all of them together."""
 _MAX_SIGNED_BYTES = 256 << 20
 _Value = TypeVar("_Value")
-NO_ROOTS = N_("no root of a TSA was named that you trust")
-_WHENCE = {
-    Whence.UNKNOWN: N_("its TSA doesn't lead to a root that you trust"),
-    Whence.EXPIRED: N_("its TSA's certificate was not valid at that time"),
-    Whence.REVOKED: N_("its TSA's certificate was revoked"),
-    Whence.FUTURE: N_("it is from the future"),
-    Whence.DISPUTED: N_("two readers of time stamps disagree about it"),
-    Whence.UNDECIDED: N_("nobody is known who signed the revocation list for its TSA"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +60,6 @@ class SealRequest:
     now: datetime
     signatures: int = 0
     time_stamps: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
-    """One time stamp: ``gen_time`` and ``tsa`` are claims unless it is ``trusted``."""
-
-    file: str
-    trusted: bool
-    problem: str = ""
-    gen_time: datetime | None = None
-    latest: datetime | None = None
-    tsa: str = ""
-    root: str = ""
-    issuers: tuple[Name, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,8 +342,7 @@ class _Check:
         if self._seen.setdefault(hashlib.sha256(data).digest(), found.file) != found.file:
             return replace(found, problem=N_("it is a copy of another signature"))
         found = replace(found, stamps=self._stamps(found.file, data, signed.certificate))
-        times = [one.latest for one in found.stamps if one.trusted and one.latest]
-        proven = Proven(min(times)) if times else None
+        proven = proven_by(found.stamps)
         trust = judge_signer(
             signed.certificate,
             (*signed.certificates, *self._known),
@@ -509,29 +478,18 @@ class _Check:
 
     def _stamp(self, file: str, data: bytes, signer: Certificate) -> Stamp:
         try:
-            token = parse_answer(self._read(file, MAX_ANSWER_BYTES))
-            check_token(token, data)
+            answer = self._read(file, MAX_ANSWER_BYTES)
         except OSError as error:
             return Stamp(file=file, trusted=False, problem=_reason(error))
         except CmsError as error:
             return Stamp(file=file, trusted=False, problem=error.message)
-        roots = self._request.anchors.stamping_roots(signer)
-        crls, now = self._request.anchors.crls, self._request.now
-        judged = judge_token(token, roots, self._known, crls, now, self._hints)
-        trusted = judged.whence is Whence.TRUSTED
-        problem = "" if trusted else _WHENCE[judged.whence]
-        if judged.whence is Whence.UNKNOWN and not roots:
-            problem = NO_ROOTS
-        return Stamp(
-            file=file,
-            trusted=trusted,
-            problem=problem,
-            gen_time=token.gen_time,
-            latest=token.latest,
-            tsa=token.certificate.name,
-            issuers=tuple(one.issuer for one in token.signed.certificates),
-            root=judged.anchor.fingerprint if judged.anchor else "",
+        judge = Judge(
+            anchors=self._request.anchors,
+            now=self._request.now,
+            known=self._known,
+            hints=self._hints,
         )
+        return judge.stamp(file, answer, data, signer)
 
     def _check_time(self, counted: tuple[Signature, ...]) -> None:
         wanted = max(1, self._request.time_stamps)

@@ -22,7 +22,7 @@ import pytest
 
 from archiver.errors import StorageError
 from archiver.pki.anchors import Anchors
-from archiver.seal.proofs import sign_bag
+from archiver.seal.proofs import ProofPlace, sign_bag
 from archiver.seal.stamping import StampOptions, add_requests, waiting_requests
 from tests.bag.making import ENVIRONMENT, ROOT, leftovers
 from tests.faults.checks import can_trace
@@ -114,7 +114,7 @@ def test_making_a_sealed_bag(scene: Scene, call: str, how: str, full: bool) -> N
             assert scene.run(*arguments).returncode == 0
         report = check(bag, scene.anchors)
         assert report.exit_code == 0, (number, [one.message for one in report.findings])
-        assert len(list(waiting_requests(str(bag)))) == 1
+        assert len(list(waiting_requests(ProofPlace(str(bag))))) == 1
         scene.tally["whole"] += 1
         assert leftovers(bag.parent) == [] or "KILL" in how
         subprocess.run(["rm", "-rf", bag.parent], check=True)
@@ -167,8 +167,8 @@ def test_bringing_a_time_stamp_in(
     scene: Scene, call: str, how: str, full: bool, office: Office, tsa: Any
 ) -> None:
     bag = seal(make_source(scene.base / "s"), scene.base / "here" / "bag", [office.ana])
-    add_requests(str(bag), StampOptions(urls=(URL,)))
-    (waiting,) = waiting_requests(str(bag))
+    add_requests(ProofPlace(str(bag)), StampOptions(urls=(URL,)))
+    (waiting,) = waiting_requests(ProofPlace(str(bag)))
     answer = scene.base / "answer.tsr"
     answer.write_bytes(demo_tsa().stamp(tsa.directory, waiting.data))
     further(scene, call, how, full, bag, "stamp", bag, answer)()

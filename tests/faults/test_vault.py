@@ -24,7 +24,7 @@ from archiver.custody import Event
 from archiver.errors import StorageError
 from archiver.fixity import Result, look_at
 from archiver.replicate import add_replica, sync
-from archiver.vault import Vault, create_vault
+from archiver.vault import Vault, create_vault, open_vault
 from archiver.vault.check import check_logs
 from archiver.vault.rebuild import check_catalog
 from tests.bag.making import ENVIRONMENT, ROOT
@@ -124,6 +124,51 @@ def test_kills_while_auditing(scene: Scene, call: str, full: bool) -> None:
     done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert check_logs(vault).problems == ()
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC"])
+@pytest.mark.parametrize("call", [*CALLS, "pwrite64"])
+def test_keeping_a_checkpoint(scene: Scene, call: str, how: str, full: bool) -> None:
+    """It is there and signed, or not at all; the next run has it stamped, or waiting."""
+    origin = scene.vault()
+    assert scene.run(origin).returncode == 0
+    anchors = scene.office.anchors()
+
+    def strace(vault: Vault, *options: str) -> int:
+        command = ["archiver", "events", "checkpoint", "--key", str(scene.key)]
+        command += ["--tsa", "http://127.0.0.1:9/", "--vault", vault.path]
+        return subprocess.run(
+            ["strace", "-f", "-qq", *options, sys.executable, "-m", *command],
+            env=ENVIRONMENT,
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+        ).returncode
+
+    probe, log = copy_of(origin, scene.base / "probe"), scene.base / "log"
+    assert strace(probe, "-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}") == 4
+    lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
+    numbers = [n for n, line in enumerate(lines, start=1) if f"{probe.path}/custody" in line]
+    if call == "openat":
+        numbers = [n for n in numbers if "O_CREAT" in lines[n - 1]]
+    for number in chosen(numbers, full):
+        vault = copy_of(origin, scene.base / f"checkpoint-{number}")
+        inject = f"inject={call}:{how}:when={number}"
+        strace(vault, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        scene.tally["kills" if "KILL" in how else "injected errors"] += 1
+        torn = [one.problem for one in check_logs(vault, (), anchors).problems]
+        assert all("torn by a crash" in one for one in torn), (call, number)
+        assert strace(vault, "-o", "/dev/null", "-e", f"trace={call}") == 4
+        report = check_logs(vault, (), anchors)
+        assert report.problems == (), (call, number)
+        assert all((one.trusted, one.waiting) == (1, 1) for one in report.checkpoints)
+        scene.tally["whole"] += 1
+
+
+def copy_of(vault: Vault, place: Path) -> Vault:
+    subprocess.run(["cp", "-a", vault.path, place], check=True)
+    return open_vault(str(place))
 
 
 class Replicated:

@@ -15,8 +15,8 @@ from archiver.pki.keyring import SigningKey
 from archiver.seal import proofs
 from archiver.seal.finished import sign_finished
 from archiver.seal.outbox import import_answers, lay_out_requests
-from archiver.seal.proofs import add_proof, sign_bag
-from archiver.seal.stamping import StampOptions, list_proofs, stamp_bag, waiting_requests
+from archiver.seal.proofs import ProofPlace, add_proof, sign_bag
+from archiver.seal.stamping import StampOptions, stamp_bag, waiting_requests
 from archiver.timestamp.request import make_request
 from tests.helpers import Bag, run
 from tests.sealing import (
@@ -51,7 +51,7 @@ def test_the_seal_is_declared(source: Path, tmp_path: Path, office: Office) -> N
         f"Archiver-Seal: sha256:{office.ben.certificate.fingerprint}",
         "Archiver-Time-Stamp: required",
     ]
-    kept = list_proofs(str(bag))
+    kept = ProofPlace(str(bag)).files()
     assert len(kept.signatures) == 2
     assert len(kept.certificates) == 3
     assert len(kept.requests) == 2  # any TSA may answer them
@@ -258,7 +258,7 @@ def test_proofs_are_never_replaced(sealed: Path, office: Office) -> None:
     name = f"signatures/{signature_of(sealed, office.ana).name}"
     before = tree(sealed, signatures=True)
     with pytest.raises(DestinationError):
-        add_proof(str(sealed), name, b"other")
+        add_proof(ProofPlace(str(sealed)), name, b"other")
     assert tree(sealed, signatures=True) == before
     assert proofs.read_signed_file(str(sealed)) == before["tagmanifest-sha512.txt"]
 
@@ -316,7 +316,7 @@ def test_answers_that_are_refused(
 ) -> None:
     stick = tmp_path / "stick"
     lay_out_requests([str(offline)], str(stick), StampOptions())
-    (waiting,) = waiting_requests(str(offline))
+    (waiting,) = waiting_requests(ProofPlace(str(offline)))
     stamp = demo_tsa().stamp
     (stick / "nonce.tsr").write_bytes(stamp(tsa.directory, make_request(waiting.signed, 1)))
     (stick / "imprint.tsr").write_bytes(stamp(tsa.directory, make_request(b"other", 1)))
@@ -350,7 +350,7 @@ def test_requests_of_a_hostile_bag_are_passed_over(offline: Path, office: Office
     for number, data in enumerate((b"", b"garbage", make_request(b"other data", 1))):
         (offline / f"signatures/{name}.{number}.tsq").write_bytes(data)
     (offline / f"signatures/{name}.9.tsq").symlink_to("/etc/hostname")
-    assert list(waiting_requests(str(offline))) == []
+    assert list(waiting_requests(ProofPlace(str(offline)))) == []
 
 
 def test_two_tsas(

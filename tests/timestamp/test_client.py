@@ -16,7 +16,8 @@ import pytest
 from archiver.errors import RemoteError, UsageError
 from archiver.pki.certificates import Certificate, read_certificates
 from archiver.pki.cms import CmsError, MismatchError
-from archiver.seal.stamping import StampOptions, list_proofs, stamp_bag
+from archiver.seal.proofs import ProofPlace
+from archiver.seal.stamping import StampOptions, stamp_bag
 from archiver.timestamp.client import Patience, ask_tsa, check_url
 from archiver.timestamp.request import make_request, parse_request
 from archiver.timestamp.token import MAX_ANSWER_BYTES, check_answer, parse_answer
@@ -249,7 +250,7 @@ def test_a_bag_stays_sealed_and_the_request_waits(
         options = StampOptions(urls=(moody.url,), patience=IMPATIENT)
         (result,) = stamp_bag(str(bag), options, NOW)
     assert result.problem
-    proofs = list_proofs(str(bag))
+    proofs = ProofPlace(str(bag)).files()
     assert (len(proofs.stamps), len(proofs.requests)) == (0, 1)
     report = check(bag, office.anchors())
     assert report.exit_code == 0
@@ -263,7 +264,7 @@ def test_a_bag_that_waited_is_stamped_later_and_only_once(
     (result,) = stamp_bag(str(pending), options, NOW)
     assert result.gen_time is not None
     assert stamp_bag(str(pending), options, NOW) == ()
-    proofs = list_proofs(str(pending))
+    proofs = ProofPlace(str(pending)).files()
     assert (len(proofs.stamps), len(proofs.requests)) == (1, 0)
     assert check(pending, office.anchors(tsa_roots=(tsa_root,))).exit_code == 0
 
