@@ -89,6 +89,7 @@ def ingest(
     Raises ArchiverError; then the case's log is as it was, or says what was begun.
     """
     with writing(vault, f"ingest {case}", options.wait_seconds) as records:
+        records.require(case)
         key = source_key(vault, sources, plan)
         known = records.catalog.with_key(case, key)
         sealed = [one for one in known if one.state == SEALED]

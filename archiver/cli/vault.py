@@ -204,8 +204,7 @@ def find_item(records: Any, wanted: str) -> Any:
             _("there is no item {item} in the vault").format(item=wanted),
             hint=_("See 'archiver list'."),
         )
-    if found.case in records.broken:
-        raise records.broken[found.case]
+    records.require(found.case)
     return found
 
 

@@ -55,6 +55,11 @@ class Records:
             )
         return log
 
+    def require(self, case: str) -> None:
+        """Raises LogError where the log of ``case`` is not what it was."""
+        if case in self.broken:
+            raise self.broken[case]
+
     def catch_up(self, tell: Callable[[int], None] = lambda _count: None) -> None:
         """Take in what the logs have and the catalog has not. Raises CatalogError."""
         for log in self._behind():
