@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from archiver.bag.duplicate import Digests, Original, manifest_lines
 from archiver.bag.model import Declaration
-from archiver.bag.proofs import SIGNED_FILE
+from archiver.bag.proofs import SIGNATURES, SIGNED_FILE
 from archiver.bag.tree import DirectoryTree
 from archiver.bag.validate import BagFacts
 from archiver.errors import FormatError
@@ -58,6 +58,13 @@ class Lacking:
 def find_lacking(bag: str, facts: BagFacts, findings: Findings) -> Lacking:
     """What an intact bag lacks. Raises FormatError where it can't be added."""
     refuse_unlisted(bag, facts)
+    if SIGNATURES in facts.tag_files or SIGNATURES in facts.unsigned_tag_files:
+        raise FormatError(
+            _("{path} is not a directory, so nothing can be added to it").format(
+                path=os.path.join(bag, SIGNATURES)
+            ),
+            hint=pack_it_whole(),
+        )
     signed = "sha512" in facts.tag_algorithms
     listed = "sha512" in facts.payload_algorithms
     if facts.weakly_listed and (signed or listed):
