@@ -133,7 +133,7 @@ def _refuse(bag: str, path: str, mode: int) -> None:
             bag=bag, path=path, kind=_(kind_of_mode(mode))
         ),
         hint=_(
-            "Put the file itself in its place and make the bag anew, or pack it whole:"
+            "Put what the link leads to in its place and make the bag anew, or pack it whole:"
             " archiver bag create --bag-in-bag."
         ),
     )

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from archiver.bag.duplicate import CopyOptions, Digests, Original, copy_bag, list_bag
+from archiver.bag.duplicate import CopyOptions, Original, copy_bag, list_bag
 from archiver.bag.opening import open_tree
 from archiver.bag.progress import Progress, Silent
 from archiver.bag.proofs import SIGNED_FILE, signature_path
@@ -163,10 +163,7 @@ class _Adoption:
     def _stage(self, original: Original, lacking: Lacking, before: BagFacts) -> AdoptedBag:
         self._say(_("copying the bag"))
         bag, staged = self._source, self._staging.bag
-        digests = self._copy(original)  # 2
-        if lacking.payload_manifest:
-            add_payload_manifest(staged, original, digests, lacking)  # 3
-            self._added.append(PAYLOAD_MANIFEST)
+        self._copy(original, lacking)
         facts = self._check_copy()  # 4
         signed, aside = facts.signed_digest, tuple[str, ...]()
         if lacking.payload_manifest:  # 5
@@ -189,11 +186,15 @@ class _Adoption:
             tag_manifest_sha512=signed,
         )
 
-    def _copy(self, original: Original) -> Digests:
+    def _copy(self, original: Original, lacking: Lacking) -> None:
         options, staging = self._options, self._staging
         clear = WRITE_BITS if options.policy.bag.read_only else 0
         how = CopyOptions(clear_mode=clear, lock=staging.lock, workers=options.workers)
-        return copy_bag(original, staging.bag, how, self._progress)
+        digests = copy_bag(original, staging.bag, how, self._progress)  # 2
+        if lacking.payload_manifest:
+            add_payload_manifest(staging.bag, original, digests, lacking)  # 3
+            self._added.append(PAYLOAD_MANIFEST)
+        original.directories.clear()  # a million names, before the check has its own
 
     def _check_copy(self) -> BagFacts:
         self._say(_("reading the bag back from the disk"))
