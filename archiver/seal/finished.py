@@ -162,9 +162,13 @@ def _add_tag_manifest(bag: str, tree: BagTree, facts: BagFacts) -> str:
     return SIGNED_FILE
 
 
-def tag_manifest(bag: str, tree: BagTree, declaration: Declaration) -> bytes:
+def tag_manifest(
+    bag: str, tree: BagTree, declaration: Declaration, spelt: Mapping[str, str] | None = None
+) -> bytes:
     """The bytes of a sha512 tag manifest: every tag file, nothing else. ``bag`` is the name
-    for messages. Raises FormatError, OSError.
+    for messages, ``spelt`` gives names as other manifests of the bag list them.
+
+    Raises FormatError, OSError.
     """
     lines = []
     for listing in tree.walk(Findings(), payload=False):
@@ -175,7 +179,8 @@ def tag_manifest(bag: str, tree: BagTree, declaration: Declaration) -> bytes:
                 state = hashlib.sha512()
                 while data := stream.read(1 << 20):
                     state.update(data)
-            name = encode_path(path) if declaration.is_1_0 else path
+            name = (spelt or {}).get(path, path)
+            name = encode_path(name) if declaration.is_1_0 else name
             if not name.isprintable():
                 raise FormatError(
                     _("{bag}: the name of {file} can't stand in a tag manifest").format(

@@ -45,8 +45,8 @@ _MODE = 0o444
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lacking:
-    """Which manifests are to be added. ``spelt`` are payload paths that the bag's own
-    manifests list under another spelling than the disk's.
+    """Which manifests are to be added. ``spelt`` are paths that the bag's own manifests list
+    under another spelling than the disk's: what is added has to agree with them.
     """
 
     payload_manifest: bool
@@ -85,12 +85,22 @@ def find_lacking(bag: str, facts: BagFacts, findings: Findings) -> Lacking:
         payload_manifest=facts.weakly_listed > 0 or not (listed or facts.tag_algorithms),
         tag_manifest=not signed,
         declaration=facts.declaration,
-        spelt={
-            one.path: dict(one.details)["listed"]
-            for one in findings
-            if one.code in ("W-BAG-034", "W-BAG-035") and one.path.startswith("data/")
-        },
+        spelt=_spelt(bag, findings),
     )
+
+
+def _spelt(bag: str, findings: Findings) -> dict[str, str]:
+    codes = ("W-BAG-034", "W-BAG-035")
+    found = {one.path: dict(one.details)["listed"] for one in findings if one.code in codes}
+    count = sum(findings.counts.get(code, 0) for code in codes)
+    if count > len(found):  # only so many findings are kept
+        raise FormatError(
+            _("{bag}: the manifests spell {count} names in another way than the disk").format(
+                bag=bag, count=count
+            ),
+            hint=pack_it_whole(),
+        )
+    return found
 
 
 def add_payload_manifest(
@@ -139,7 +149,7 @@ def add_tag_manifest(bag: str, staged: str, lacking: Lacking) -> str:
     declaration = refuse_encoding(bag, lacking.declaration)
     tree = DirectoryTree(staged, workers=0)
     try:
-        data = tag_manifest(bag, tree, declaration)
+        data = tag_manifest(bag, tree, declaration, lacking.spelt)
     finally:
         tree.close()
     write_new_file(os.path.join(staged, SIGNED_FILE), data, _MODE)
