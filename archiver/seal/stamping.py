@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,14 +133,20 @@ def tsa_id(url: str) -> str:
 
 
 def list_proofs(bag: str) -> ProofFiles:
-    """What lies in the ``signatures/`` of a bag in a directory; links are left out."""
+    """What lies in a bag's ``signatures/``; links are left out. Raises StorageError."""
     found: list[str] = []
     for directory in (SIGNATURES, f"{SIGNATURES}/certificates"):
         full = os.path.join(bag, directory)
-        if os.path.islink(full) or not os.path.isdir(full):
+        try:
+            if not stat.S_ISDIR(os.lstat(full).st_mode):
+                continue
+            with os.scandir(full) as entries:
+                files = [e.name for e in entries if e.is_file(follow_symlinks=False)]
+        except (FileNotFoundError, NotADirectoryError):
             continue
-        with os.scandir(full) as entries:
-            found += [f"{directory}/{e.name}" for e in entries if e.is_file(follow_symlinks=False)]
+        except OSError as error:  # what can't be looked at must not pass for empty
+            raise storage_error(error, full) from error
+        found += [f"{directory}/{name}" for name in files]
     return sort_proofs(tuple(path for path in found if is_proof(path)))
 
 
