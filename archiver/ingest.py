@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,14 +25,22 @@ from archiver.bag.progress import Progress
 from archiver.bag.proofs import SIGNED_FILE
 from archiver.catalog.model import BEGUN, SEALED, Item, item_name
 from archiver.custody import CUSTODY_PATH, Event, line_digest
-from archiver.errors import AlreadyExistsError, SourceError, VaultError, storage_error
+from archiver.errors import (
+    AlreadyExistsError,
+    FormatError,
+    SourceError,
+    UsageError,
+    VaultError,
+    storage_error,
+)
 from archiver.i18n import _
 from archiver.seal import CreateOptions, create_bag
+from archiver.seal.adopt import AdoptOptions, adopt_bag, refuse_archive
 from archiver.vault import Vault
 from archiver.vault.records import Records, writing
 from archiver.verify import Verdict, verify_bag
 
-__all__ = ["IngestOptions", "Ingested", "ingest", "source_key"]
+__all__ = ["IngestOptions", "Ingested", "bag_key", "ingest", "ingest_bag", "source_key"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,75 @@ class Ingested:
     recovered: bool = False
 
 
+def ingest(
+    vault: Vault,
+    case: str,
+    sources: Sequence[str],
+    plan: Plan,
+    options: IngestOptions,
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Ingested:
+    """Make a sealed bag of ``plan`` in ``vault``, as the next item of ``case``.
+
+    Raises ArchiverError; then the case's log is as it was, or says what was begun.
+    """
+
+    def make(path: str, item: Item) -> _Payload:
+        named = BagInfo((("External-Identifier", item.item), *options.create.info))
+        create = replace(options.create, info=named, verify_after=True)
+        create_bag(plan, path, create, progress=progress, say=say)
+        return _Payload(plan.files, plan.size_bytes)
+
+    work = _Work(case=case, key=source_key(vault, sources, plan), make=make)
+    return _take_in(vault, work, options, say)
+
+
+def ingest_bag(
+    vault: Vault,
+    case: str,
+    bag: str,
+    options: IngestOptions,
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Ingested:
+    """Take the existing bag in the directory ``bag`` over as it is, as the next item of
+    ``case`` (:mod:`archiver.seal.adopt`). Raises ArchiverError.
+    """
+    refuse_archive(bag)
+
+    def make(path: str, _item: Item) -> _Payload:
+        create = options.create
+        adopt = AdoptOptions(
+            policy=create.policy, now=create.now, sealing=create.sealing, workers=create.workers
+        )
+        made = adopt_bag(bag, path, adopt, progress=progress, say=say)
+        more = {"added": [*made.added], "adopted": True, "was_sealed": made.was_sealed}
+        return _Payload(made.payload_files, made.payload_bytes, more)
+
+    return _take_in(vault, _Work(case=case, key=bag_key(vault, bag), make=make), options, say)
+
+
+@dataclass(frozen=True, slots=True)
+class _Payload:
+    """What is in a bag that was made, and what else the log is to keep."""
+
+    files: int
+    size_bytes: int
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """One item to make: ``make`` puts a sealed bag at a path."""
+
+    case: str
+    key: str
+    make: Callable[[str, Item], _Payload]
+
+
 def source_key(vault: Vault, sources: Sequence[str], plan: Plan) -> str:
     """What makes a repeat after a crash harmless: where the sources lie, and what the plan
     saw of them (names, sizes, times). A digest: it tells nothing to who doesn't know them.
@@ -74,24 +151,39 @@ def source_key(vault: Vault, sources: Sequence[str], plan: Plan) -> str:
     return state.hexdigest()
 
 
-def ingest(
-    vault: Vault,
-    case: str,
-    sources: Sequence[str],
-    plan: Plan,
-    options: IngestOptions,
-    *,
-    progress: Progress | None = None,
-    say: Callable[[str], None] = lambda _text: None,
-) -> Ingested:
-    """Make a sealed bag of ``plan`` in ``vault``, as the next item of ``case``.
+def bag_key(vault: Vault, bag: str) -> str:
+    """The same for an existing bag: where it lies, and its manifests, which stand for all."""
+    state = hashlib.sha256(vault.identifier.encode())
+    state.update(b"bag\0" + os.fsencode(os.path.abspath(bag)) + b"\0")
+    try:
+        names = sorted(entry.name for entry in os.scandir(bag) if _is_text(entry))
+        for name in names:
+            state.update(os.fsencode(name) + b"\0")
+            descriptor = os.open(os.path.join(bag, name), os.O_RDONLY | os.O_NOFOLLOW)
+            with open(descriptor, "rb") as file:
+                state.update(hashlib.file_digest(file, "sha256").digest())
+    except FileNotFoundError as error:
+        raise UsageError(
+            _("{path} does not exist").format(path=bag), hint=_("Check the spelling of the path.")
+        ) from error
+    except OSError as error:
+        raise SourceError(
+            _("{path} can't be read: {reason}").format(path=bag, reason=error.strerror)
+        ) from error
+    return state.hexdigest()
 
-    Raises ArchiverError; then the case's log is as it was, or says what was begun.
-    """
+
+def _is_text(entry: os.DirEntry[str]) -> bool:
+    return entry.name.endswith(".txt") and entry.is_file(follow_symlinks=False)
+
+
+def _take_in(
+    vault: Vault, work: _Work, options: IngestOptions, say: Callable[[str], None]
+) -> Ingested:
+    case, now = work.case, options.create.now
     with writing(vault, f"ingest {case}", options.wait_seconds) as records:
         records.require(case)
-        key = source_key(vault, sources, plan)
-        known = records.catalog.with_key(case, key)
+        known = records.catalog.with_key(case, work.key)
         sealed = [one for one in known if one.state == SEALED]
         if sealed and not options.again:
             raise AlreadyExistsError(
@@ -99,23 +191,23 @@ def ingest(
                 hint=_("Nothing was done. To make another item of it: --again."),
             )
         begun = [one for one in known if one.state == BEGUN]
-        item = begun[0] if begun else _allot(records, case, key, options.create.now)
+        item = begun[0] if begun else _allot(records, case, work.key, now)
         path = vault.bag_path(case, item.item)
         recovered = os.path.lexists(path)
         if recovered:
             say(_("{item} was made by a run that was ended; it is checked").format(item=item.item))
-            _check_left(path, options.create)
+            payload = _check_left(path, options.create)
         else:
-            with _refusing(records, item, options.create.now):
-                _make(path, plan, item, options.create, progress, say)
-        detail = _facts(path, item, plan)
-        event = Event(type="ingestion end", at=options.create.now, detail=detail)
-        records.append(case, [event])
+            with _refusing(records, item, now):
+                _make_room(path)
+                payload = work.make(path, item)
+        detail = _facts(path, item, payload)
+        records.append(case, [Event(type="ingestion end", at=now, detail=detail)])
     return Ingested(
         item=item.item,
         path=path,
-        payload_files=plan.files,
-        payload_bytes=plan.size_bytes,
+        payload_files=payload.files,
+        payload_bytes=payload.size_bytes,
         recovered=recovered,
     )
 
@@ -150,43 +242,34 @@ def _refusing(records: Records, item: Item, now: datetime) -> Iterator[None]:
     """
     try:
         yield
-    except SourceError:
-        detail = {"item": item.item, "number": item.number, "reason": "source"}
+    except (SourceError, FormatError) as error:
+        reason = "source" if isinstance(error, SourceError) else "not intact"
+        detail = {"item": item.item, "number": item.number, "reason": reason}
         event = Event(type="ingestion end", at=now, outcome="failure", detail=detail)
         records.append(item.case, [event])
         raise
 
 
-def _make(
-    path: str,
-    plan: Plan,
-    item: Item,
-    options: CreateOptions,
-    progress: Progress | None,
-    say: Callable[[str], None],
-) -> None:
+def _make_room(path: str) -> None:
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     except OSError as error:
         raise storage_error(error, path) from error
-    named = BagInfo((("External-Identifier", item.item), *options.info))
-    create_bag(
-        plan, path, replace(options, info=named, verify_after=True), progress=progress, say=say
-    )
 
 
-def _check_left(path: str, options: CreateOptions) -> None:
+def _check_left(path: str, options: CreateOptions) -> _Payload:
     """What a killed run left under its name is whole and sealed, or it would not be there:
     but it is read once more before the log says so.
     """
-    report = verify_bag(path)
     wanted = len(options.sealing.signers) if options.sealing else 0
+    report = verify_bag(path)
     intact = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
     if not intact or os.path.islink(path) or _count_signatures(path) < wanted:
         raise VaultError(
             _("{path} is there, and it is not intact").format(path=path),
             hint=_("See 'archiver bag verify'. Move it away before ingesting again."),
         )
+    return _Payload(report.facts.payload_files, report.facts.payload_bytes)
 
 
 def _count_signatures(path: str) -> int:
@@ -195,22 +278,31 @@ def _count_signatures(path: str) -> int:
     return sum(name.endswith(".p7s") for name in names)
 
 
-def _facts(path: str, item: Item, plan: Plan) -> dict[str, Any]:
-    """What the log keeps of a bag: enough to notice another one in its place."""
+def _facts(path: str, item: Item, payload: _Payload) -> dict[str, Any]:
+    """What the log keeps of a bag: enough to notice another one in its place. A bag of
+    another tool has no chain of its own, and no head.
+    """
     try:
         with open(os.path.join(path, SIGNED_FILE), "rb") as file:
             signed = hashlib.file_digest(file, "sha512").hexdigest()
-        with open(os.path.join(path, CUSTODY_PATH), "rb") as file:
-            head = line_digest(file.read().splitlines(keepends=True)[-1])
-        signatures = _count_signatures(path)
+        signatures, head = _count_signatures(path), _custody_head(path)
     except (OSError, IndexError) as error:
         raise VaultError(_("{path} can't be read back").format(path=path)) from error
     return {
+        **payload.more,
         "custody_head": head,
         "item": item.item,
         "number": item.number,
-        "payload_bytes": plan.size_bytes,
-        "payload_files": plan.files,
+        "payload_bytes": payload.size_bytes,
+        "payload_files": payload.files,
         "signatures": signatures,
         "tag_manifest_sha512": signed,
     }
+
+
+def _custody_head(path: str) -> str:
+    try:
+        with open(os.path.join(path, CUSTODY_PATH), "rb") as file:
+            return line_digest(file.read().splitlines(keepends=True)[-1])
+    except FileNotFoundError:
+        return ""

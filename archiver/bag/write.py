@@ -31,9 +31,10 @@ from archiver.bag.sidecar import SIDECAR_PATH, Holes, sidecar_lines
 from archiver.bag.stage import Finished, Staging, refuse_existing
 from archiver.bag.verifytext import verify_text
 from archiver.digest import Algorithm
-from archiver.digest.engine import Answer, Batch, Engine, plan_batches
+from archiver.digest.engine import Answer, Batch, Engine, FileError, plan_batches
 from archiver.digest.worker import COPY, HASH
 from archiver.errors import (
+    ArchiverError,
     DestinationError,
     SourceError,
     StorageError,
@@ -44,13 +45,21 @@ from archiver.filesystem import free_space, weaknesses
 from archiver.i18n import _
 from archiver.policy import SidecarPolicy
 
-__all__ = ["BagRequest", "WrittenBag", "check_info", "write_bag"]
+__all__ = [
+    "WRITE_BITS",
+    "BagRequest",
+    "WrittenBag",
+    "check_info",
+    "copy_error",
+    "take_write_permission_away",
+    "write_bag",
+]
 
 LAYOUT = "1"
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 _LINE = 79
 _PORTION = 1 << 20
-_WRITE_BITS = 0o222
+WRITE_BITS = 0o222
 _FILE_OVERHEAD_BYTES = 4096 // 2 + 400
 """Per file: half a block lost, a line in each manifest and in the side-car."""
 _COMPUTED_LABELS = frozenset({"payload-oxum", "bag-size", "bagging-date", "bagging-software-agent"})
@@ -211,7 +220,7 @@ class _Writer:
             raise
         staging.discard()
         if self._request.read_only:
-            self._take_write_permission_away()
+            take_write_permission_away(staging.destination)
         return WrittenBag(
             path=staging.destination,
             payload_files=self._plan.files,
@@ -309,7 +318,7 @@ class _Writer:
             (directory.names[i], directory.target_name(i), *directory.planned(i))
             for i in range(start, stop)
         ]
-        clear = _WRITE_BITS if self._request.read_only else 0
+        clear = WRITE_BITS if self._request.read_only else 0
         places = (directory.root, directory.path, self.staging.bag, directory.target)
         return Batch(
             request=(COPY, *places, files, clear),
@@ -339,25 +348,9 @@ class _Writer:
         directory = token.directory
         index, error = min(answer.errors.items())
         source = os.path.join(directory.root, directory.path, directory.names[token.start + index])
-        if error.kind == "target":
-            place = f"{directory.target}/{directory.target_name(token.start + index)}"
-            raise storage_error(OSError(error.errno, error.reason), place)
-        if error.kind == "changed":
-            raise SourceError(
-                _("{path} changed while it was read").format(path=source),
-                hint=_("Wait until nothing writes to it any more, then run the command again."),
-            )
-        if error.kind == "worker":
-            raise StorageError(
-                _("a process that copied files was ended from outside, at {path}").format(
-                    path=source
-                ),
-                hint=_("There may be too little memory. Run the command again."),
-            )
-        raise SourceError(
-            _("{path} can't be read: {reason}").format(path=source, reason=error.reason),
-            hint=_("Make it readable or leave it out with --exclude, then run the command again."),
-        )
+        place = f"{directory.target}/{directory.target_name(token.start + index)}"
+        hint = _("Make it readable or leave it out with --exclude, then run the command again.")
+        raise copy_error(error, source, place, hint)
 
     def _changed_directories(self) -> Iterator[str]:
         """Source directories whose time is not the one that was planned."""
@@ -507,7 +500,7 @@ class _Writer:
                 while view:
                     view = view[file.write(view) :]
             if self._request.read_only and "modes" not in self._weaknesses:
-                os.chmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~_WRITE_BITS)
+                os.chmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~WRITE_BITS)
         return path, {name: hasher.hexdigest() for name, hasher in hashers.items()}
 
     def _manifest_lines(self, algorithm: Algorithm) -> Iterator[str]:
@@ -547,20 +540,43 @@ class _Writer:
         for label, value in elements:
             yield from _folded(label, value)
 
-    def _take_write_permission_away(self) -> None:
-        """After the rename, since a directory that is renamed must be writable. A file
-        system without modes is no failure: the bag is there and whole.
-        """
-        destination = self.staging.destination
-        proofs = os.path.join(destination, SIGNATURES)
-        for directory, _directories, _files in os.walk(destination, topdown=False):
-            if f"{directory}/".startswith(f"{proofs}/"):
-                continue  # proof may be added later
-            try:
-                mode = stat.S_IMODE(os.lstat(directory).st_mode)
-                os.chmod(directory, mode & ~_WRITE_BITS)
-            except OSError:
-                return
+
+def take_write_permission_away(bag: str) -> None:
+    """From the directories of a bag that is in its place, but for ``signatures/``.
+
+    After the rename, since a directory that is renamed must be writable. A file
+    system without modes is no failure: the bag is there and whole.
+    """
+    proofs = os.path.join(bag, SIGNATURES)
+    for directory, _directories, _files in os.walk(bag, topdown=False):
+        if f"{directory}/".startswith(f"{proofs}/"):
+            continue  # proof may be added later
+        try:
+            mode = stat.S_IMODE(os.lstat(directory).st_mode)
+            os.chmod(directory, mode & ~WRITE_BITS)
+        except OSError:
+            return
+
+
+def copy_error(error: FileError, source: str, place: str, hint: str) -> ArchiverError:
+    """What to raise where the copy of ``source`` to ``place`` in the bag failed; ``hint``
+    is for a source that can't be read.
+    """
+    if error.kind == "target":
+        return storage_error(OSError(error.errno, error.reason), place)
+    if error.kind == "changed":
+        return SourceError(
+            _("{path} changed while it was read").format(path=source),
+            hint=_("Wait until nothing writes to it any more, then run the command again."),
+        )
+    if error.kind == "worker":
+        return StorageError(
+            _("a process that copied files was ended from outside, at {path}").format(path=source),
+            hint=_("There may be too little memory. Run the command again."),
+        )
+    return SourceError(
+        _("{path} can't be read: {reason}").format(path=source, reason=error.reason), hint=hint
+    )
 
 
 @contextmanager

@@ -49,6 +49,16 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             bool,
             typer.Option("--again", help=_("Make another item of a source that is there already.")),
         ] = False,
+        adopt: Annotated[
+            bool,
+            typer.Option(
+                "--adopt",
+                help=_(
+                    "SOURCE is a bag of any tool: take it over as it is, and add strong manifests"
+                    " and the seal beside."
+                ),
+            ),
+        ] = False,
         encode_names: Annotated[
             bool,
             typer.Option(
@@ -69,23 +79,21 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
     ) -> int:
         from datetime import UTC, datetime
 
-        from archiver.bag.plan import PlanOptions
         from archiver.cli.keys import sealing_for
-        from archiver.cli.progress import progress_for
         from archiver.ingest import IngestOptions
-        from archiver.ingest import ingest as take_in
         from archiver.policy import load_policy
-        from archiver.seal import CreateOptions, plan_sources
+        from archiver.seal import CreateOptions
         from archiver.vault import check_case
 
         check_case(case)
+        if adopt and (encode_names or len(sources) != 1):
+            raise UsageError(
+                _("--adopt takes one bag as it is"), hint=_("See 'archiver ingest --help'.")
+            )
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         policy, now = load_policy(opened.policy), datetime.now(UTC)
         _refuse_unsigned(key or [], policy, unsigned=unsigned)
-        plan = plan_sources(
-            sources, opened.bag_path(case, "new"), PlanOptions(encode_names=encode_names)
-        )
-        output.limited(plan.findings, 20)
+        plan = None if adopt else _plan(opened, case, sources, output, encode_names=encode_names)
         sealing = None
         if key:
             sealing = sealing_for(
@@ -99,11 +107,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             )
         create = CreateOptions(policy=policy, now=now, identifier="", sealing=sealing)
         options = IngestOptions(create=create, again=again, wait_seconds=wait)
-        progress = progress_for(quiet=quiet)
-        try:
-            made = take_in(opened, case, sources, plan, options, progress=progress, say=output.say)
-        finally:
-            progress.clear()
+        made = _take_in(opened, case, sources, plan, options, output)
         stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
         if as_json:
             output.json(
@@ -123,6 +127,32 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             output.line(f"{made.item}: {count_files(made.payload_files)}, {size}")
         tell_stamps(stamps, output, as_json=as_json)
         return 0
+
+
+def _plan(vault: Any, case: str, sources: list[str], output: Output, *, encode_names: bool) -> Any:
+    from archiver.bag.plan import PlanOptions
+    from archiver.seal import plan_sources
+
+    options = PlanOptions(encode_names=encode_names)
+    plan = plan_sources(sources, vault.bag_path(case, "new"), options)
+    output.limited(plan.findings, 20)
+    return plan
+
+
+def _take_in(
+    vault: Any, case: str, sources: list[str], plan: Any, options: Any, output: Output
+) -> Any:
+    """Without a plan the source is a bag."""
+    from archiver.cli.progress import progress_for
+    from archiver.ingest import ingest, ingest_bag
+
+    progress = progress_for(quiet=output.quiet)
+    try:
+        if plan is None:
+            return ingest_bag(vault, case, sources[0], options, progress=progress, say=output.say)
+        return ingest(vault, case, sources, plan, options, progress=progress, say=output.say)
+    finally:
+        progress.clear()
 
 
 def _refuse_unsigned(keys: list[str], policy: Any, *, unsigned: bool) -> None:

@@ -77,7 +77,7 @@ class Output:
     """Prints for one command. ``quiet`` keeps warnings and talk back."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+        self.quiet = quiet
 
     def line(self, text: str = "") -> None:
         """A line of the result."""
@@ -102,17 +102,17 @@ class Output:
 
     def say(self, text: str) -> None:
         """Talk."""
-        if not self._quiet:
+        if not self.quiet:
             print(printable(text), file=sys.stderr)
 
     def say_line(self, text: str) -> None:
         """Talk that is fit for a terminal already."""
-        if not self._quiet:
+        if not self.quiet:
             print(text, file=sys.stderr)
 
     def warning(self, text: str) -> None:
         """A warning."""
-        if not self._quiet:
+        if not self.quiet:
             mark = self.paint("warning:", "yellow", sys.stderr)
             print(f"{mark} {printable(text)}", file=sys.stderr)
 

@@ -17,7 +17,7 @@ from archiver.bag.model import BagInfo
 from archiver.bag.plan import Plan, PlanOptions, plan_bag, plan_files
 from archiver.bag.progress import Progress
 from archiver.bag.tree import DirectoryTree
-from archiver.bag.validate import check_bag
+from archiver.bag.validate import BagFacts, check_bag
 from archiver.bag.write import BagRequest, WrittenBag, write_bag
 from archiver.custody import CUSTODY_PATH, Event, chain_lines
 from archiver.digest import ALGORITHMS, Algorithm
@@ -35,6 +35,7 @@ __all__ = [
     "CreateOptions",
     "FileList",
     "Sealing",
+    "check_written",
     "choose_algorithms",
     "create_bag",
     "plan_sources",
@@ -213,14 +214,7 @@ def _events(plan: Plan, algorithms: Sequence[Algorithm], now: datetime) -> Itera
 
 def _read_back(staged: str, progress: Progress | None, workers: int | None) -> None:
     """Check a staged bag as it lies on the disk, not in memory."""
-    sync_tree(staged)
-    _drop_cache(staged)
-    findings = Findings()
-    tree = DirectoryTree(staged, workers=workers)
-    try:
-        check_bag(tree, findings, progress=progress)
-    finally:
-        tree.close()
+    _facts, findings = check_written(staged, progress, workers)
     for finding in findings:
         if finding.severity is not Severity.WARNING:
             raise StorageError(
@@ -232,6 +226,23 @@ def _read_back(staged: str, progress: Progress | None, workers: int | None) -> N
                     " Nothing was left behind."
                 ),
             )
+
+
+def check_written(
+    staged: str, progress: Progress | None, workers: int | None
+) -> tuple[BagFacts, Findings]:
+    """What is found in a staged bag as it lies on the disk, as far as the kernel lets us ask.
+
+    Raises OSError where it can't be synced.
+    """
+    sync_tree(staged)
+    _drop_cache(staged)
+    findings = Findings()
+    tree = DirectoryTree(staged, workers=workers)
+    try:
+        return check_bag(tree, findings, progress=progress), findings
+    finally:
+        tree.close()
 
 
 def _drop_cache(path: str) -> None:

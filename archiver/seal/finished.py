@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from archiver.bag.model import Declaration
 from archiver.bag.names import encode_path
 from archiver.bag.opening import open_tree
 from archiver.bag.progress import Progress
 from archiver.bag.proofs import SIGNED_FILE, is_proof
-from archiver.bag.tree import BagTree, DirectoryTree
+from archiver.bag.tree import BagTree
 from archiver.bag.validate import BagFacts, check_bag
 from archiver.errors import ArchiverError, FormatError, UnreadableError, UsageError, storage_error
 from archiver.filesystem import write_new_file
@@ -26,7 +27,15 @@ from archiver.i18n import _
 from archiver.pki.keyring import SigningKey
 from archiver.seal.proofs import sign_bag, writable
 
-__all__ = ["SignedBag", "sign_finished"]
+__all__ = [
+    "SignedBag",
+    "pack_it_whole",
+    "refuse_damaged",
+    "refuse_encoding",
+    "refuse_unlisted",
+    "sign_finished",
+    "tag_manifest",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,53 +81,95 @@ def sign_finished(
 
 
 def _refuse_damaged(bag: str, findings: Findings) -> None:
+    refuse_damaged(findings, bag, _("{bag} is not intact, so it was not signed: {path}: {message}"))
+
+
+def refuse_damaged(
+    findings: Findings, bag: str, told: str, *, hints: Mapping[str, str] | None = None
+) -> None:
+    """Raise FormatError or UnreadableError for the first finding that is no warning.
+
+    ``told`` is the message, with places for ``bag``, ``path`` and ``message``; ``hints``
+    are the next steps for single codes.
+    """
+    general = _("See 'archiver bag verify' for everything that was found.")
     for severity, kind in ((Severity.ERROR, FormatError), (Severity.UNDECIDED, UnreadableError)):
         for finding in findings:
             if finding.severity is severity:
-                told: type[ArchiverError] = kind
-                raise told(
-                    _("{bag} is not intact, so it was not signed: {path}: {message}").format(
-                        bag=bag, path=finding.path, message=finding.message
-                    ),
-                    hint=_("See 'archiver bag verify' for everything that was found."),
+                error: type[ArchiverError] = kind
+                raise error(
+                    told.format(bag=bag, path=finding.path, message=finding.message),
+                    hint=(hints or {}).get(finding.code, general),
                 )
+
+
+def pack_it_whole() -> str:
+    """The next step for a bag that can't be sealed as it is."""
+    return _("Pack the whole bag into a new one: archiver bag create --bag-in-bag.")
 
 
 def _refuse_uncovered(bag: str, facts: BagFacts) -> None:
     """A signature must cover every file, by digests that can't be forged."""
-    hint = _("Pack the whole bag into a new one: archiver bag create --bag-in-bag.")
     if facts.weakly_listed:
         raise FormatError(
             _(
                 "{bag} has only weak checksums for {count} files, which no signature would prove"
             ).format(bag=bag, count=facts.weakly_listed),
-            hint=hint,
+            hint=pack_it_whole(),
         )
+    refuse_unlisted(bag, facts)
+
+
+def refuse_unlisted(bag: str, facts: BagFacts) -> None:
+    """Raise FormatError for a tag file that a sha512 tag manifest leaves out, and for what
+    lies in ``signatures/`` and is no proof.
+    """
     if "sha512" in facts.tag_algorithms and facts.unsigned_tag_files:
         raise FormatError(
             _("{bag}: {file} is not listed in {manifest}, so no signature could cover it").format(
                 bag=bag, file=facts.unsigned_tag_files[0], manifest=SIGNED_FILE
             ),
-            hint=hint,
+            hint=pack_it_whole(),
         )
     if facts.proofs.unknown:
         raise FormatError(
             _("{bag}: {file} does not belong into signatures/").format(
                 bag=bag, file=facts.proofs.unknown[0]
             ),
-            hint=hint,
+            hint=pack_it_whole(),
         )
 
 
-def _add_tag_manifest(bag: str, tree: BagTree, facts: BagFacts) -> str:
-    """Write the sha512 tag manifest that the bag lacks: every tag file, nothing else."""
-    declaration = facts.declaration
-    assert isinstance(tree, DirectoryTree)
+def refuse_encoding(bag: str, declaration: Declaration | None) -> Declaration:
+    """The declaration of a bag to which a manifest can be added. Raises FormatError."""
     if declaration is None or declaration.encoding.casefold() not in ("utf-8", "us-ascii", "ascii"):
         raise FormatError(
             _("{bag} has no sha512 tag manifest, and its encoding is not UTF-8").format(bag=bag),
-            hint=_("Pack the whole bag into a new one: archiver bag create --bag-in-bag."),
+            hint=pack_it_whole(),
         )
+    return declaration
+
+
+def _add_tag_manifest(bag: str, tree: BagTree, facts: BagFacts) -> str:
+    """Write the sha512 tag manifest that the bag lacks."""
+    data = tag_manifest(bag, tree, refuse_encoding(bag, facts.declaration))
+    target = os.path.join(bag, SIGNED_FILE)
+    try:
+        with writable(bag):
+            write_new_file(target, data, 0o444)
+    except OSError as error:
+        raise storage_error(error, target) from error
+    return SIGNED_FILE
+
+
+def tag_manifest(
+    bag: str, tree: BagTree, declaration: Declaration, spelt: Mapping[str, str] | None = None
+) -> bytes:
+    """The bytes of a sha512 tag manifest: every tag file, nothing else. ``bag`` is the name
+    for messages, ``spelt`` gives names as other manifests of the bag list them.
+
+    Raises FormatError, OSError.
+    """
     lines = []
     for listing in tree.walk(Findings(), payload=False):
         for path in listing.paths():
@@ -128,19 +179,14 @@ def _add_tag_manifest(bag: str, tree: BagTree, facts: BagFacts) -> str:
                 state = hashlib.sha512()
                 while data := stream.read(1 << 20):
                     state.update(data)
-            name = encode_path(path) if declaration.is_1_0 else path
+            name = (spelt or {}).get(path, path)
+            name = encode_path(name) if declaration.is_1_0 else name
             if not name.isprintable():
                 raise FormatError(
                     _("{bag}: the name of {file} can't stand in a tag manifest").format(
                         bag=bag, file=path
                     ),
-                    hint=_("Pack the whole bag into a new one: archiver bag create --bag-in-bag."),
+                    hint=pack_it_whole(),
                 )
             lines.append(f"{state.hexdigest()}  {name}\n")
-    target = os.path.join(bag, SIGNED_FILE)
-    try:
-        with writable(bag):
-            write_new_file(target, "".join(lines).encode(), 0o444)
-    except OSError as error:
-        raise storage_error(error, target) from error
-    return SIGNED_FILE
+    return "".join(lines).encode()

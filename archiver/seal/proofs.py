@@ -78,16 +78,18 @@ class ProofPlace:
     def files(self) -> ProofFiles:
         """What lies there; links are left out. Raises StorageError."""
         found: list[str] = []
-        try:
-            for directory in self.folders:
-                full = self.path(directory)
-                if os.path.islink(full) or not os.path.isdir(full):
+        for directory in self.folders:
+            full = self.path(directory)
+            try:
+                if not stat.S_ISDIR(os.lstat(full).st_mode):
                     continue
                 with os.scandir(full) as entries:
                     plain = (one.name for one in entries if one.is_file(follow_symlinks=False))
                     found += [f"{directory}/{name}" for name in plain]
-        except OSError as error:
-            raise storage_error(error, self.base) from error
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:  # what can't be looked at must not pass for empty
+                raise storage_error(error, full) from error
         return sort_proofs(tuple(found), self.folder)
 
 

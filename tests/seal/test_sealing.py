@@ -345,6 +345,19 @@ def test_answers_that_are_refused(
         import_answers([str(stick / "nothing")], [str(offline)], [], NOW)
 
 
+def test_proofs_that_cannot_be_listed_are_not_taken_for_none(
+    offline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ProofPlace(str(offline / "data/video.mp4")).files().signatures == ()
+
+    def broken(_path: str) -> os.stat_result:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "lstat", broken)
+    with pytest.raises(StorageError, match="Input/output error"):
+        ProofPlace(str(offline)).files()
+
+
 def test_requests_of_a_hostile_bag_are_passed_over(offline: Path, office: Office) -> None:
     name = signature_of(offline, office.ana).name
     for number, data in enumerate((b"", b"garbage", make_request(b"other data", 1))):

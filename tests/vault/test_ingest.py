@@ -232,3 +232,95 @@ def test_what_was_put_in_place_of_a_bag_is_not_taken_for_it(
     bag.rename(tmp_path / "away")
     assert take_in(capsys, "--json").json["id"] == "caso-014-E-0001"
     assert problems(vault) == []
+
+
+def bare_bag(place: Path, algorithm: str = "md5") -> Path:
+    """A bag of another tool."""
+    import bagit
+
+    make_source(place, {"photo.jpg": b"photo" * 900, "sub/note.txt": b"note"})
+    bagit.make_bag(str(place), checksums=[algorithm])
+    return place
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256", "sha512"])
+def test_a_bag_of_another_tool_is_adopted(
+    algorithm: str, vault: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = bare_bag(tmp_path / "theirs", algorithm)
+    before = tree(bag, signatures=True)
+    adopt = ("ingest", bag, "--case", "c", "--adopt", *KEY)
+    done = run(capsys, *adopt, "--json")
+    assert (done.code, done.json["payload_files"]) == (0, 2), done.err
+    assert tree(bag, signatures=True) == before
+    ours = vault / "bags/c/c-E-0001"
+    for name in (
+        "data/photo.jpg",
+        "data/sub/note.txt",
+        "bag-info.txt",
+        f"manifest-{algorithm}.txt",
+    ):
+        assert (ours / name).read_bytes() == before[name]
+    assert run(capsys, "bag", "verify", ours, "--trust", "ca.pem").code == 0
+    assert run(capsys, "audit", "--all").code == 0
+    assert run(capsys, "replica", "add", "second", "second").code == 0
+    assert run(capsys, "replica", "sync").code == 0
+    assert run(capsys, "show", "c-E-0001", "--json").json["detail"]["adopted"] is True  # type: ignore[index]
+    again = run(capsys, *adopt)
+    assert (again.code, "as c-E-0001" in again.err) == (5, True)
+    (bag / "bag-info.txt").write_text("Source-Organization: other\n")
+    refused = run(capsys, *adopt)  # its tag manifest doesn't agree any more
+    assert refused.code == 1
+    assert [one.state for one in items(reopened(vault))] == ["sealed", "refused"]
+    assert problems(vault) == []
+
+
+def test_our_own_bag_comes_from_elsewhere(
+    vault: Path, office: Office, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sealed by somebody, now in our vault with our seal beside theirs."""
+    write_key(office.ben, tmp_path / "theirs", "ben")
+    made = run(capsys, "bag", "create", "source", "-o", "bag", "--key", "theirs/ben.key")
+    assert made.code == 0, made.err
+    done = run(capsys, "ingest", "bag", "--case", "c", "--adopt", *KEY)
+    assert done.code == 0, done.err
+    assert len(list((vault / "bags/c/c-E-0001/signatures").glob("*.p7s"))) == 2
+    assert problems(vault) == []
+
+
+def test_a_kill_after_an_adopted_bag_has_appeared(
+    vault: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = bare_bag(tmp_path / "theirs")
+    adopt = ("ingest", bag, "--case", "caso-014", "--adopt", *KEY)
+    assert run(capsys, *adopt).code == 0
+    begun_only(vault)
+    done = run(capsys, *adopt, "--json")
+    assert (done.code, done.json["recovered"], done.json["payload_files"]) == (0, True, 2)
+    assert problems(vault) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        (("theirs", "source"), 2),
+        (("theirs", "--encode-names"), 2),
+        (("nothing",), 2),
+        (("archive.tar",), 2),
+        (("source",), 1),
+    ],
+    ids=str,
+)
+def test_what_can_not_be_adopted(
+    more: tuple[str, ...],
+    code: int,
+    vault: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bare_bag(tmp_path / "theirs")
+    (tmp_path / "archive.tar").write_bytes(b"")
+    done = run(capsys, "ingest", *more, "--case", "c", "--adopt", *KEY)
+    assert done.code == code, done.err
+    assert "hint: " in done.err
+    assert not list((vault / "bags").glob("c/*"))
