@@ -31,7 +31,7 @@ from archiver.vault.records import reading, writing
 __all__ = ["AuditOptions", "audit", "mark_told", "open_incidents", "untold_incidents"]
 
 _FLUSH_SECONDS = 1.0
-_FLUSH_COPIES = 200
+_FLUSH_COPIES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,10 @@ from archiver.verify import Verdict, verify_bag
 __all__ = ["IngestOptions", "Ingested", "bag_key", "ingest", "ingest_bag", "source_key"]
 
 
+_END_SECONDS = 60.0
+"""How long to wait, at least, to write down a bag that is there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
     """``create`` says how the bag is made; ``again`` makes another item of a source that is
@@ -180,7 +184,33 @@ def _is_text(entry: os.DirEntry[str]) -> bool:
 def _take_in(
     vault: Vault, work: _Work, options: IngestOptions, say: Callable[[str], None]
 ) -> Ingested:
-    case, now = work.case, options.create.now
+    """The vault's lock is held to write events only: making a bag may take hours. Two who
+    make the same one meet at its staging, which has a lock of its own.
+    """
+    item = _begin(vault, work, options)
+    path, now = vault.bag_path(work.case, item.item), options.create.now
+    recovered = os.path.lexists(path)
+    if recovered:
+        say(_("{item} was made by a run that was ended; it is checked").format(item=item.item))
+        payload = _check_left(path, options.create)
+    else:
+        with _refusing(vault, item, options):
+            _make_room(path)
+            payload = work.make(path, item)
+    event = Event(type="ingestion end", at=now, detail=_facts(path, item, payload))
+    _end(vault, item, event, options)
+    return Ingested(
+        item=item.item,
+        path=path,
+        payload_files=payload.files,
+        payload_bytes=payload.size_bytes,
+        recovered=recovered,
+    )
+
+
+def _begin(vault: Vault, work: _Work, options: IngestOptions) -> Item:
+    """The item to make: one that was begun, or the next. Raises AlreadyExistsError."""
+    case = work.case
     with writing(vault, f"ingest {case}", options.wait_seconds) as records:
         records.require(case)
         known = records.catalog.with_key(case, work.key)
@@ -191,25 +221,16 @@ def _take_in(
                 hint=_("Nothing was done. To make another item of it: --again."),
             )
         begun = [one for one in known if one.state == BEGUN]
-        item = begun[0] if begun else _allot(records, case, work.key, now)
-        path = vault.bag_path(case, item.item)
-        recovered = os.path.lexists(path)
-        if recovered:
-            say(_("{item} was made by a run that was ended; it is checked").format(item=item.item))
-            payload = _check_left(path, options.create)
-        else:
-            with _refusing(records, item, now):
-                _make_room(path)
-                payload = work.make(path, item)
-        detail = _facts(path, item, payload)
-        records.append(case, [Event(type="ingestion end", at=now, detail=detail)])
-    return Ingested(
-        item=item.item,
-        path=path,
-        payload_files=payload.files,
-        payload_bytes=payload.size_bytes,
-        recovered=recovered,
-    )
+        return begun[0] if begun else _allot(records, case, work.key, options.create.now)
+
+
+def _end(vault: Vault, item: Item, event: Event, options: IngestOptions) -> None:
+    """Write down what became of it, unless another run was faster."""
+    with writing(vault, f"ingest {item.case}", max(options.wait_seconds, _END_SECONDS)) as records:
+        records.require(item.case)
+        found = records.catalog.item(item.item)
+        if found is None or found.state == BEGUN:
+            records.append(item.case, [event])
 
 
 def _allot(records: Records, case: str, key: str, now: datetime) -> Item:
@@ -236,7 +257,7 @@ def _check_free(path: str) -> None:
 
 
 @contextmanager
-def _refusing(records: Records, item: Item, now: datetime) -> Iterator[None]:
+def _refusing(vault: Vault, item: Item, options: IngestOptions) -> Iterator[None]:
     """A source that can't be archived keeps its number, with the reason; no name of it is
     written down. Whatever else goes wrong leaves the item begun, to be taken up again.
     """
@@ -245,8 +266,9 @@ def _refusing(records: Records, item: Item, now: datetime) -> Iterator[None]:
     except (SourceError, FormatError) as error:
         reason = "source" if isinstance(error, SourceError) else "not intact"
         detail = {"item": item.item, "number": item.number, "reason": reason}
+        now = options.create.now
         event = Event(type="ingestion end", at=now, outcome="failure", detail=detail)
-        records.append(item.case, [event])
+        _end(vault, item, event, options)
         raise
 
 

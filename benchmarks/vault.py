@@ -88,6 +88,8 @@ def _catalog(place: Path, replicas: int) -> Iterator[Figure]:
             f"events read, checked, {rows:,} rows inserted", f"{rate:,.0f} rows/s",
             "≥ 20,000", rate >= 20_000,
         )  # fmt: skip
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        yield Figure("memory of the process that did it", f"{peak:.0f} MB")
         bare = _bare_inserts(place / "bare.sqlite", catalog)
         yield Figure(
             "sqlite3 alone, the same rows as one transaction each 2,000", f"{bare:,.0f} rows/s"
@@ -214,8 +216,6 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as place:
         figures = list(_catalog(Path(place), int(_REPLICAS * options.scale)))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        figures.append(Figure("memory of this process by then", f"{peak:.0f} MB"))
         figures += _audit(Path(place), int(_BAGS * options.scale))
     text = table(figures)
     print(text, end="")

@@ -324,3 +324,29 @@ def test_what_can_not_be_adopted(
     assert done.code == code, done.err
     assert "hint: " in done.err
     assert not list((vault / "bags").glob("c/*"))
+
+
+def test_who_makes_a_bag_keeps_nobody_from_writing(
+    vault: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bag may take hours: others audit and ingest meanwhile, the numbers have no gaps."""
+    from archiver import ingest as module
+
+    take_in(capsys)
+    make_source(Path("slow"), {"slow": b"1"})
+    make_source(Path("quick"), {"quick": b"2"})
+    from archiver.seal import create_bag as real
+
+    def slow(*arguments: object, **options: object) -> object:
+        monkeypatch.setattr(module, "create_bag", real)
+        assert take_in(capsys, "--json", source="quick").json["id"] == "caso-014-E-0003"
+        assert run(capsys, "audit", "--all").code == 0
+        twice = take_in(capsys, source="slow")  # the same, while it is being made
+        assert twice.code == 0
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "create_bag", slow)
+    late = take_in(capsys, source="slow")
+    assert (late.code, "exists" in late.err) == (5, True)  # another run was faster
+    assert [one.state for one in items(reopened(vault))] == ["sealed"] * 3
+    assert problems(vault) == []
