@@ -15,7 +15,7 @@ from archiver.catalog.model import Item
 from archiver.errors import ArchiverError
 from archiver.findings import Finding, Severity
 from archiver.storage import Storage
-from archiver.verify import VerificationReport, Verdict, VerifyOptions, verify_bag
+from archiver.verify import Verdict, VerificationReport, VerifyOptions, verify_bag
 
 __all__ = ["Checked", "Result", "check_copy", "judge", "look_at"]
 

@@ -98,11 +98,10 @@ def _parsed(data: bytes) -> Receipt:
         ) from error
 
 
-def sign_receipt(path: str, signers: Sequence[SigningKey], now: datetime) -> list[str]:
-    """Sign the receipt at ``path``; where the signatures lie, beside it. Raises FormatError,
-    DestinationError, StorageError.
+def sign_receipt(path: str, data: bytes, signers: Sequence[SigningKey], now: datetime) -> list[str]:
+    """Sign ``data``, the receipt at ``path``; where the signatures lie, beside it. Raises
+    FormatError, DestinationError, StorageError.
     """
-    data = read_receipt(path)
     _parsed(data)
     made = []
     for signer in signers:
