@@ -112,12 +112,16 @@ class _Source:
         self._progress.done(0, 1)
 
     def read(self, size: int = _BUFFER_BYTES) -> bytes:
-        """At most ``size`` bytes more; none at the end. Raises SourceError."""
-        data = self._read(min(size, self._left))
-        if not data and self._left:
-            raise self._changed()
-        self._left -= len(data)
-        self._progress.done(len(data), 0)
+        """The next ``size`` bytes, or all that are left. Raises SourceError."""
+        size = min(size, self._left)
+        data = self._read(size)
+        while len(data) < size:  # network file systems give less than they are asked for
+            more = self._read(size - len(data))
+            if not more:
+                raise self._changed()
+            data += more
+        self._left -= size
+        self._progress.done(size, 0)
         return data
 
     def _read(self, size: int) -> bytes:

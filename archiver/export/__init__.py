@@ -112,9 +112,13 @@ def export(
     run = _Run(vault, item, request, progress or Silent(), say)
     sealed = run.sealed_digest()
     check_purpose(request.purpose)
-    check_destination(vault, destination)
-    beside = Beside(vault, item.case, destination)
     staging = Staging(destination, "export")
+    try:
+        check_destination(vault, destination)
+        beside = Beside(vault, item.case, destination)
+    except DestinationError:
+        staging.sweep()
+        raise
     staging.open()
     try:
         source = run.good_copy()
@@ -126,7 +130,7 @@ def export(
         run.write_down(receipt, signatures)
 
         with run.withdrawn_unless_gone(staged, receipt, beside):
-            beside.write(receipt, signatures)
+            beside.write(receipt, signatures, staging.path)
             _appear(staged, destination, mode)
     finally:
         staging.discard()

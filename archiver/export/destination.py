@@ -12,7 +12,12 @@ from collections.abc import Iterator, Mapping
 
 from archiver.bag.stage import refuse_existing, refuse_within_bag
 from archiver.errors import DestinationError, FormatError, storage_error
-from archiver.filesystem import write_new_file
+from archiver.filesystem import (
+    RenameFallback,
+    rename_no_replace,
+    sync_directory,
+    write_new_file,
+)
 from archiver.i18n import _
 from archiver.pki.cms import MAX_CMS_BYTES
 from archiver.receipt import Receipt, parse_receipt
@@ -100,8 +105,10 @@ class Beside:
             raise _in_the_way(self.path)
         return receipt
 
-    def write(self, receipt: Receipt, signatures: Mapping[str, bytes]) -> None:
-        """Put them there, the text last. Raises DestinationError, StorageError."""
+    def write(self, receipt: Receipt, signatures: Mapping[str, bytes], staging: str) -> None:
+        """Put them there, the text last, each in one rename from the directory ``staging``.
+        Raises DestinationError, StorageError.
+        """
         files = {self.signature_path(one): data for one, data in signatures.items()}
         files[self.path] = receipt.text()
         path = self.path
@@ -109,8 +116,12 @@ class Beside:
             for path in self._left:
                 os.unlink(path)
             for path, data in files.items():
-                write_new_file(path, data, 0o644)
+                staged = os.path.join(staging, f"{len(self._made)}.receipt")
+                write_new_file(staged, data, 0o644)
+                with contextlib.suppress(RenameFallback):
+                    rename_no_replace(staged, path)
                 self._made.append(path)
+            sync_directory(os.path.dirname(self.path))
         except FileExistsError as error:
             raise _in_the_way(path) from error
         except OSError as error:
