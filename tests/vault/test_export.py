@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -18,7 +19,15 @@ import pytest
 from archiver.bag.pack import list_entries, pack_directory, pack_tar, pack_zip
 from archiver.bag.progress import Silent
 from archiver.custody import Event, Link, chain_lines, line_digest
-from archiver.errors import ArchiverError, DestinationError, FormatError, SourceError, UsageError
+from archiver.errors import (
+    ArchiverError,
+    DestinationError,
+    FormatError,
+    LogError,
+    SourceError,
+    StorageError,
+    UsageError,
+)
 from archiver.export import Exported, ExportRequest, export, form_of
 from archiver.receipt import Archive, Receipt, check_purpose, parse_receipt
 from archiver.receipts import receipts_of, text_path
@@ -347,6 +356,55 @@ def test_a_receipt_left_by_a_kill_gives_way_and_nothing_else_does(
     with pytest.raises(DestinationError, match="exists already"):
         hand_out(filled, out, receipt="e" * 32)
     assert len(events(filled)) == 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_was_written_is_read_back(
+    form: str, filled: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A memory or disk that fails: one byte of a payload file turns over on its way."""
+    from archiver.bag import pack
+
+    read = pack._Source.read
+
+    def turned(self: pack._Source, size: int = 1 << 20) -> bytes:
+        data = read(self, size)
+        return data.replace(b"xxxx", b"xxxy", 1)
+
+    monkeypatch.setattr(pack._Source, "read", turned)
+    with pytest.raises(StorageError, match="can't be read back"):
+        hand_out(filled, tmp_path / "out", form)
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(("out", "."))] == []
+    assert events(filled) == []
+
+
+def test_a_sync_that_fails_behind_the_rename(
+    filled: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, the log knows of it, and the error says so."""
+    from archiver.filesystem import sync_directory
+
+    def fails(path: str) -> None:
+        if path == str(tmp_path):
+            raise OSError(errno.EIO, "Input/output error")
+        sync_directory(path)
+
+    monkeypatch.setattr("archiver.export.sync_directory", fails)
+    with pytest.raises(StorageError, match="was handed out"):
+        hand_out(filled, tmp_path / "out.tar")
+    assert (tmp_path / "out.tar").exists()
+    assert [one.event.outcome for one in events(filled)] == ["success"]
+
+
+def test_nothing_is_handed_out_whose_log_is_broken(filled: Vault, tmp_path: Path) -> None:
+    (item,) = (one for one in items(filled) if one.item == ITEM)
+    log = Path(filled.log_path("a"))
+    log.write_bytes(log.read_bytes().replace(b"ingestion end", b"ingestion enD"))
+    request = ExportRequest(form="tar", receipt=IDENTIFIER)
+    with pytest.raises(LogError):
+        export(filled, item, str(tmp_path / "out.tar"), request, lambda: NOW)
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(("out", "."))] == []
+    assert not (Path(filled.path) / "receipts").exists()
 
 
 def test_an_item_that_was_never_sealed(filled: Vault, capsys: pytest.CaptureFixture[str]) -> None:
