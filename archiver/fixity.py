@@ -15,9 +15,9 @@ from archiver.catalog.model import Item
 from archiver.errors import ArchiverError
 from archiver.findings import Finding, Severity
 from archiver.storage import Storage
-from archiver.verify import Verdict, VerifyOptions, verify_bag
+from archiver.verify import Verdict, VerificationReport, VerifyOptions, verify_bag
 
-__all__ = ["Checked", "Result", "check_copy", "look_at"]
+__all__ = ["Checked", "Result", "check_copy", "judge", "look_at"]
 
 
 class Result(enum.Enum):
@@ -94,6 +94,11 @@ def look_at(
         return Result.DAMAGED, ()
     except (OSError, ArchiverError):
         return Result.UNDECIDED, ()
+    return judge(report, item)
+
+
+def judge(report: VerificationReport, item: Item) -> tuple[Result, tuple[Finding, ...]]:
+    """Whether the bag that ``report`` is about is the one that was sealed as ``item``."""
     counted = tuple(
         one
         for one in report.findings

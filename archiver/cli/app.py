@@ -41,6 +41,10 @@ COMMANDS = {
         "Make damaged or missing copies of an item good again from one that is proved good. Says"
         " what it would do; --yes does it. Nothing is written over."
     ),
+    "export": N_(
+        "Hand out an item: a copy that is proved good, as a directory, tar or zip, with a receipt"
+        " that the receiver can sign. Nothing is handed out that the log doesn't know."
+    ),
     "events": N_(
         "Tell what happened, from the custody logs; 'verify' checks their chains, and that the"
         " bags are those that were sealed."
@@ -51,6 +55,7 @@ GROUPS = {
     "catalog": N_("Check the index of a vault, or make it anew from the logs."),
     "incident": N_("Copies that were not good: which are open, and why some are to stay so."),
     "replica": N_("Keep copies of the vault's bags in other places."),
+    "receipt": N_("Sign receipts of what was handed out, file them, list those still open."),
     "bag": N_("Make, check, sign and look at bags."),
     "key": N_("Make and keep keys: a CA, signers, the trust list. 'archiver setup' guides you."),
     "timestamp": N_(

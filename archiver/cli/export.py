@@ -1,0 +1,153 @@
+"""``archiver export``: an item is handed out, with a receipt."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated, Any
+
+import typer
+
+from archiver.cli.options import key_dir_option, key_option, passphrases_option
+from archiver.cli.output import Output, printable
+from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
+from archiver.errors import UsageError
+from archiver.i18n import _
+
+__all__ = ["add_export"]
+
+_OTHER_ARCHIVES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
+
+
+def add_export(app: typer.Typer, summary: str) -> None:
+    """``export``."""
+
+    @app.command(
+        help=summary,
+        epilog=_("Example: archiver export caso-014-E-0001 /media/stick/caso-014-E-0001.tar"),
+    )
+    def export(
+        item: Annotated[str, typer.Argument(metavar="ID", help=_("The item."), show_default=False)],
+        destination: Annotated[
+            str,
+            typer.Argument(
+                metavar="DEST",
+                help=_("What to make: a directory, or a .tar or .zip by its ending."),
+                show_default=False,
+            ),
+        ],
+        form: Annotated[
+            str,
+            typer.Option("--as", metavar="FORM", help=_("Make a directory, tar or zip.")),
+        ] = "",
+        purpose: Annotated[
+            str,
+            typer.Option(
+                "--purpose",
+                metavar="TEXT",
+                help=_("What for, in one line: it stands in the receipt, never in the log."),
+            ),
+        ] = "",
+        key: Annotated[
+            list[str] | None,
+            key_option(_("Sign the receipt, as the one who hands out (repeatable).")),
+        ] = None,
+        key_dir: Annotated[str, key_dir_option()] = "",
+        passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
+        vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        quiet: Annotated[
+            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
+        ] = False,
+    ) -> int:
+        import secrets
+        from datetime import UTC, datetime
+
+        from archiver.cli.keys import load_signers
+        from archiver.cli.progress import progress_for
+        from archiver.export import ExportRequest
+        from archiver.export import export as hand_out
+        from archiver.receipt import check_purpose
+        from archiver.vault.records import reading
+
+        chosen, purpose = _form(form, destination), check_purpose(purpose)
+        opened, output = find_vault(vault, catalog), Output(quiet=quiet)
+        with reading(opened) as records:
+            one = find_item(records, item)
+        now, files = datetime.now(UTC), passphrase_file or []
+        signers = load_signers(key, key_dir, files, now) if key else ()
+        request = ExportRequest(
+            form=chosen, receipt=secrets.token_hex(16), purpose=purpose, signers=signers
+        )
+        progress = progress_for(quiet=quiet or as_json)
+        try:
+            made = hand_out(
+                opened,
+                one,
+                destination,
+                request,
+                lambda: datetime.now(UTC),
+                progress=progress,
+                say=output.warning,
+            )
+        finally:
+            progress.clear()
+        if as_json:
+            output.json(_as_json(made))
+        else:
+            _tell(made, output)
+        return 0
+
+
+def _form(given: str, destination: str) -> str:
+    """The form that is asked for. Raises UsageError."""
+    from archiver.export import form_of
+    from archiver.receipt import FORMS
+
+    if given and given not in FORMS:
+        raise UsageError(
+            _("there is no form {form!r}").format(form=given),
+            hint=_("Say --as directory, tar or zip."),
+        )
+    if not given and destination.lower().endswith(_OTHER_ARCHIVES):
+        raise UsageError(
+            _("{path}: archives are made as .tar or .zip, not packed").format(path=destination),
+            hint=_("Give another ending, or say --as directory, tar or zip."),
+        )
+    return given or form_of(destination)
+
+
+def _as_json(made: Any) -> dict[str, object]:
+    receipt = made.receipt
+    return {
+        "schema": "archiver/export/1",
+        "id": receipt.item,
+        "path": made.path,
+        "form": receipt.form,
+        "from": made.source or None,
+        "receipt": receipt.identifier,
+        "receipt_path": made.receipt_path,
+        "receipt_signatures": list(made.signatures),
+        "tag_manifest_sha512": receipt.tag_manifest_sha512,
+        "archive_sha256": receipt.archive.sha256 if receipt.archive else None,
+        "archive_bytes": receipt.archive.size_bytes if receipt.archive else None,
+    }
+
+
+def _tell(made: Any, output: Output) -> None:
+    receipt, file = made.receipt, shlex.quote(made.receipt_path)
+    text = _("{item}: handed out as {path}")
+    output.line(printable(text.format(item=receipt.item, path=made.path)))
+    output.line(printable(_("receipt: {path}").format(path=made.receipt_path)))
+    output.line()
+    output.line(_("The receiver signs the receipt with one of these, or on paper:"))
+    output.line(printable(f"  archiver receipt sign {file} --key NAME"))
+    output.line("  openssl cms -sign -binary -cades -md sha256 -signer CERT.pem -inkey KEY.pem \\")
+    output.line(printable(f"    -outform DER -in {file} -out {file}.p7s"))
+    output.line(_("What comes back is filed with one of these:"))
+    output.line(printable(f"  archiver receipt import {file} --signature {file}.p7s"))
+    output.line(printable(f"  archiver receipt import {file} --paper"))
+    ending = f".{receipt.form}"
+    if receipt.archive and not made.path.lower().endswith(ending):
+        text = _("'archiver bag verify' knows it as an archive once its name ends in {ending}")
+        output.hint(text.format(ending=ending))

@@ -1,0 +1,330 @@
+"""Bags are handed out: a copy of an item that is proved good, with a receipt.
+
+Job: the workflow: a good copy, the export, what the log says of it, in an order in which no
+export can be in anybody's hands that the log doesn't know. Limits: sends nothing; the vault's
+bags are only read.
+
+1. A copy is read in full and found to be what was sealed: the vault's own, else a replica.
+2. It is written to hidden staging beside the destination, synced, read back, and compared
+   with what the log kept at the sealing.
+3. The receipt is kept in the vault, then the export is in the log.
+4. The receipt appears beside the destination, then the export itself, in one rename.
+
+A kill before 3 leaves nothing but hidden staging, which the next export to the same place
+removes. A kill between 3 and 4 leaves a receipt for an export that never appeared: it stays
+open in the log, which is harmless; its text beside the destination gives way to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from archiver.bag.pack import list_entries, pack_directory, pack_tar, pack_zip
+from archiver.bag.progress import Progress, Silent
+from archiver.bag.stage import Staging
+from archiver.catalog.model import SEALED, Item
+from archiver.errors import (
+    ArchiverError,
+    DestinationError,
+    LogError,
+    NoIntactReplicaError,
+    NotFoundError,
+    SourceError,
+    StorageError,
+    VaultError,
+    storage_error,
+)
+from archiver.export.destination import Beside, check_destination
+from archiver.filesystem import RenameFallback, rename_no_replace, sync_directory, sync_tree
+from archiver.fixity import Result, check_copy, judge, look_at
+from archiver.i18n import _
+from archiver.pki.keyring import SigningKey
+from archiver.receipt import Archive, Receipt, check_purpose
+from archiver.receipts import exporting, keep_receipt, withdrawing
+from archiver.signing import sign_manifest
+from archiver.storage import Storage
+from archiver.vault import Vault
+from archiver.vault.records import writing
+from archiver.verify import VerifyOptions, verify_bag
+
+__all__ = ["ExportRequest", "Exported", "export", "form_of"]
+
+_PACK = {"tar": pack_tar, "zip": pack_zip}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """How an item is to be handed out: ``receipt`` is the receipt's identifier, 32
+    hexadecimal digits by chance; ``signers`` sign it for the house.
+    """
+
+    form: str
+    receipt: str
+    purpose: str = ""
+    signers: tuple[SigningKey, ...] = ()
+    wait_seconds: float = 60.0
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was handed out, and the receipt that lies beside it; ``source`` is the name of
+    the replica that it was copied from, "" for the vault's own copy.
+    """
+
+    path: str
+    receipt: Receipt
+    receipt_path: str
+    signatures: tuple[str, ...]
+    source: str
+
+
+def form_of(destination: str) -> str:
+    """The form that a destination's ending asks for."""
+    ending = os.path.splitext(destination)[1].lower()
+    return {".tar": "tar", ".zip": "zip"}.get(ending, "directory")
+
+
+def export(
+    vault: Vault,
+    item: Item,
+    destination: str,
+    request: ExportRequest,
+    clock: Callable[[], datetime],
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Exported:
+    """Hand ``item`` out at ``destination``, which must not exist. ``clock`` gives aware times;
+    ``say`` hears of copies that are not good, or can't be reached.
+
+    Raises ArchiverError; then nothing was handed out, and nothing is left but, where it was in
+    the log already, an event there that says so. (Where the very last step, the sync of the
+    directory, fails, it is handed out and the error says so.)
+    """
+    destination = os.path.abspath(destination)
+    run = _Run(vault, item, request, progress or Silent(), say)
+    sealed = run.sealed_digest()
+    check_purpose(request.purpose)
+    staging = Staging(destination, "export")
+    try:
+        check_destination(vault, destination)
+        beside = Beside(vault, item.case, destination)
+    except DestinationError:
+        staging.sweep()
+        raise
+    staging.open()
+    try:
+        source = run.good_copy()
+        copied = source.path(item.case, item.item)
+        staged, mode = run.stage(staging, copied)
+        run.read_back(staged)
+        receipt = run.receipt(sealed, staged, clock().replace(microsecond=0))
+        signatures = _sign(receipt, request)
+        run.write_down(receipt, signatures)
+
+        with run.withdrawn_unless_gone(staged, receipt, beside):
+            beside.write(receipt, signatures, staging.path)
+            _appear(staged, destination, mode)
+    finally:
+        staging.discard()
+    return Exported(
+        path=destination,
+        receipt=receipt,
+        receipt_path=beside.path,
+        signatures=tuple(beside.signature_path(one) for one in signatures),
+        source=source.name,
+    )
+
+
+def _sign(receipt: Receipt, request: ExportRequest) -> dict[str, bytes]:
+    """The house's signatures, by the fingerprints of their certificates."""
+    return {
+        one.certificate.fingerprint: sign_manifest(receipt.text(), one, receipt.at)
+        for one in request.signers
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One export while it is made."""
+
+    vault: Vault
+    item: Item
+    request: ExportRequest
+    progress: Progress
+    say: Callable[[str], None]
+
+    def sealed_digest(self) -> str:
+        """What the log kept when the item was sealed."""
+        item = self.item
+        if item.state != SEALED:
+            raise NotFoundError(
+                _("{item} has no bag: it was never sealed").format(item=item.item),
+                hint=_("See 'archiver show {item}'.").format(item=item.item),
+            )
+        digest = item.detail.get("tag_manifest_sha512")
+        if not isinstance(digest, str) or len(digest) != 128:
+            raise LogError(
+                _("{path}: the log doesn't say which bag was sealed").format(
+                    path=self.vault.log_path(item.case)
+                ),
+                hint=_("See 'archiver events verify'."),
+            )
+        return digest
+
+    def good_copy(self) -> Storage:
+        """The first copy that is what was sealed. Raises NoIntactReplicaError."""
+        item = self.item
+        for place in self._places():
+            checked = check_copy(place, item, workers=self.request.workers, progress=self.progress)
+            if checked.result is Result.GOOD and self._is_plain(checked.path):
+                return place
+            text = _("{item} ({place}) is not good, and was not taken; see 'archiver audit'")
+            self.say(text.format(item=item.item, place=place.name or _("the vault's own")))
+        raise NoIntactReplicaError(
+            _("no copy of {item} is intact; nothing was handed out").format(item=item.item),
+            hint=_("Bring the replicas that can't be reached now, and see 'archiver audit'."),
+        )
+
+    def _places(self) -> Iterator[Storage]:
+        yield self.vault.storage()
+        for place in self.vault.replicas():
+            problem = place.reachable()
+            if problem:
+                self.say(f"{place.name}: {problem}")
+            else:
+                yield place
+
+    def _is_plain(self, path: str) -> bool:
+        """Whether there is nothing in the copy that can't be handed out: links, devices."""
+        try:
+            for _entry in list_entries(path):
+                pass
+        except SourceError as error:
+            self.say(error.message)
+            return False
+        return True
+
+    def stage(self, staging: Staging, source: str) -> tuple[str, int | None]:
+        """Write the export where nobody sees it, durable; its path, and the mode that it is
+        to have once it was renamed, if that is another one.
+        """
+        name, form = self.item.item, self.request.form
+        try:
+            if form == "directory":
+                pack_directory(source, staging.bag, self.progress)
+                sync_tree(staging.bag)
+                return staging.bag, stat.S_IMODE(os.lstat(source).st_mode)
+            staged = os.path.join(staging.path, f"{name}.{form}")
+            _PACK[form](source, staged, name, self.progress)
+            os.chmod(staged, 0o644)
+            sync_directory(staging.path)
+        except OSError as error:
+            raise storage_error(error, staging.destination) from error
+        return staged, None
+
+    def read_back(self, staged: str) -> None:
+        """Whether what was written is what was sealed, to the byte."""
+        workers = self.request.workers
+        if self.request.form == "directory":
+            found, _findings = look_at(staged, self.item, workers=workers, progress=self.progress)
+        else:
+            report = verify_bag(staged, VerifyOptions(workers=workers), progress=self.progress)
+            found, _findings = judge(report, self.item)
+        if found is not Result.GOOD:
+            raise StorageError(
+                _("what was written to {path} can't be read back").format(path=staged),
+                hint=_(
+                    "The disk or the memory is failing, or its names don't go into this form:"
+                    " try another form, disk or machine."
+                ),
+            )
+
+    def receipt(self, sealed: str, staged: str, now: datetime) -> Receipt:
+        """The receipt for what was staged."""
+        try:
+            return Receipt(
+                vault=self.vault.identifier,
+                identifier=self.request.receipt,
+                item=self.item.item,
+                form=self.request.form,
+                at=now,
+                tag_manifest_sha512=sealed,
+                archive=_archive(staged),
+                purpose=check_purpose(self.request.purpose),
+            )
+        except ValueError as error:
+            raise VaultError(
+                _("the vault's identifier or the item's name can't stand in a receipt"),
+                hint=_("Was vault.toml edited? Put it back from a copy."),
+            ) from error
+
+    def write_down(self, receipt: Receipt, signatures: Mapping[str, bytes]) -> None:
+        """Keep the receipt, then say in the log that the item is handed out."""
+        case = self.item.case
+        with writing(self.vault, f"export {case}", self.request.wait_seconds) as records:
+            if case in records.broken:
+                raise records.broken[case]
+            keep_receipt(self.vault, receipt, signatures)
+            records.append(case, [exporting(receipt, list(signatures), receipt.at)])
+
+    @contextlib.contextmanager
+    def withdrawn_unless_gone(
+        self, staged: str, receipt: Receipt, beside: Beside
+    ) -> Iterator[None]:
+        """Where the export didn't leave its staging, nothing of it stays, and the log says so."""
+        try:
+            yield
+        except BaseException:
+            if os.path.lexists(staged):
+                beside.take_away()
+                wait, case = self.request.wait_seconds, self.item.case
+                with (
+                    contextlib.suppress(ArchiverError),  # what came first has to be told
+                    writing(self.vault, f"export {case}", wait) as records,
+                ):
+                    records.append(case, [withdrawing(receipt, receipt.at)])
+            raise
+
+
+def _archive(staged: str) -> Archive | None:
+    """The digest of the one file, read from the disk again."""
+    if os.path.isdir(staged):
+        return None
+    try:
+        with open(staged, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return Archive(digest, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        raise storage_error(error, staged) from error
+
+
+def _appear(staged: str, destination: str, mode: int | None) -> None:
+    """Let it be seen, replacing nothing. A directory has to be writable to be renamed: then
+    it gets its ``mode``.
+    """
+    try:
+        with contextlib.suppress(RenameFallback):
+            rename_no_replace(staged, destination)
+    except FileExistsError as error:
+        raise DestinationError(_("{path} exists already").format(path=destination)) from error
+    except OSError as error:
+        raise storage_error(error, destination) from error
+    try:
+        if mode is not None:
+            os.chmod(destination, mode)
+        sync_directory(os.path.dirname(destination))
+    except OSError as error:
+        raise StorageError(
+            _("{path} was handed out, and it is not certain that it is on the disk").format(
+                path=destination
+            ),
+            hint=_("Check it with 'archiver bag verify'."),
+        ) from error

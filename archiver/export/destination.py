@@ -1,0 +1,151 @@
+"""Where an export is put: a place that may be written to, and the receipt beside it.
+
+Job: refuse places in which an export would do harm; the files beside the destination. Limits:
+the export itself is staged and moved by the workflow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+
+from archiver.bag.stage import refuse_existing, refuse_within_bag
+from archiver.errors import DestinationError, FormatError, storage_error
+from archiver.filesystem import (
+    RenameFallback,
+    rename_no_replace,
+    sync_directory,
+    write_new_file,
+)
+from archiver.i18n import _
+from archiver.pki.cms import MAX_CMS_BYTES
+from archiver.receipt import Receipt, parse_receipt
+from archiver.receipts import is_kept, kept_signature
+from archiver.vault import Vault
+
+__all__ = ["Beside", "check_destination"]
+
+_RECEIPT_ENDING = ".receipt.txt"
+_LONGEST_ENDING = len(f"{_RECEIPT_ENDING}.{'0' * 16}.p7s")
+_LONGEST_NAME = 255
+"""In bytes, on every file system that is common."""
+
+
+def check_destination(vault: Vault, destination: str) -> None:
+    """Raises DestinationError where nothing must be put."""
+    refuse_existing(destination)
+    refuse_within_bag(destination)
+    for place in (vault.path, *(one.directory for one in vault.replicas())):
+        if _lies_in(destination, place):
+            raise DestinationError(
+                _("{path} lies in the vault, or in a replica").format(path=destination),
+                hint=_("Choose another destination: a stick, say."),
+            )
+    if len(os.fsencode(os.path.basename(destination))) + _LONGEST_ENDING > _LONGEST_NAME:
+        raise DestinationError(
+            _("{path}: the name is too long for a receipt beside it").format(path=destination),
+            hint=_("Choose a shorter name."),
+        )
+
+
+def _lies_in(path: str, place: str) -> bool:
+    """Whether ``path`` lies in ``place``, by whichever links and mounts lead there."""
+    if not os.path.isdir(place):
+        return False
+    inside, wanted = os.path.realpath(os.path.dirname(path)), os.stat(place)
+    while True:
+        if os.path.samestat(os.stat(inside), wanted):
+            return True
+        inside, before = os.path.dirname(inside), inside
+        if inside == before:
+            return False
+
+
+class Beside:
+    """The receipt and its signatures beside the destination. One that is there must be what
+    an export left that was killed: the vault keeps the same, so that nothing is lost.
+    """
+
+    def __init__(self, vault: Vault, case: str, destination: str) -> None:
+        self.path = destination + _RECEIPT_ENDING
+        self._left = list(self._find(vault, case))
+        self._made: list[str] = []
+
+    def signature_path(self, fingerprint: str) -> str:
+        """Where a signature over the receipt is put."""
+        return f"{self.path}.{fingerprint[:16]}.p7s"
+
+    def _find(self, vault: Vault, case: str) -> Iterator[str]:
+        """What is there and may go, the text last. Raises DestinationError for the rest."""
+        directory, name = os.path.split(self.path)
+        try:
+            found = [one for one in os.listdir(directory) if one.startswith(f"{name}.")]
+        except OSError as error:
+            raise storage_error(error, directory) from error
+        receipt = self._kept_text(vault, case)
+        for one in found:
+            path = os.path.join(directory, one)
+            ending = one.removeprefix(name)
+            kept = kept_signature(vault, receipt, ending) if receipt else b""
+            if not kept or _content(path) != kept:
+                raise _in_the_way(path)
+            yield path
+        if receipt:
+            yield self.path
+
+    def _kept_text(self, vault: Vault, case: str) -> Receipt | None:
+        if not os.path.lexists(self.path):
+            return None
+        try:
+            receipt = parse_receipt(_content(self.path))
+        except FormatError as error:
+            raise _in_the_way(self.path) from error
+        if receipt.case != case or not is_kept(vault, receipt):
+            raise _in_the_way(self.path)
+        return receipt
+
+    def write(self, receipt: Receipt, signatures: Mapping[str, bytes], staging: str) -> None:
+        """Put them there, the text last, each in one rename from the directory ``staging``.
+        Raises DestinationError, StorageError.
+        """
+        files = {self.signature_path(one): data for one, data in signatures.items()}
+        files[self.path] = receipt.text()
+        path = self.path
+        try:
+            for path in self._left:
+                os.unlink(path)
+            for path, data in files.items():
+                staged = os.path.join(staging, f"{len(self._made)}.receipt")
+                write_new_file(staged, data, 0o644)
+                with contextlib.suppress(RenameFallback):
+                    rename_no_replace(staged, path)
+                self._made.append(path)
+            sync_directory(os.path.dirname(self.path))
+        except FileExistsError as error:
+            raise _in_the_way(path) from error
+        except OSError as error:
+            raise storage_error(error, path) from error
+
+    def take_away(self) -> None:
+        """Remove what was put there, as far as that can be done."""
+        for path in self._made:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def _content(path: str) -> bytes:
+    """What a file holds, as far as it can be ours; b"" where it can't be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            return file.read(MAX_CMS_BYTES + 1)
+    except OSError:
+        return b""
+
+
+def _in_the_way(path: str) -> DestinationError:
+    return DestinationError(
+        _("{path} exists already").format(path=path),
+        hint=_("Nothing is ever replaced: choose another name, or move it away yourself."),
+    )
