@@ -148,5 +148,17 @@ say "15. Repair it from the good copy; the damaged one is kept"
 run archiver repair case-001-E-0001 --yes
 run archiver audit --all
 run archiver events verify
+run archiver events case-001-E-0001
+
+say "16. The catalog is only an index: delete it, make it again from the logs"
+rm "$work/vault/catalog.sqlite"
+run archiver catalog rebuild
+run archiver list
+run archiver audit --summary
+
+say "17. Hand it out, with a receipt that the receiver signs"
+run archiver export case-001-E-0001 "$work/for-the-court.tar" --purpose "proceedings 14/2026"
+run archiver bag verify "$work/for-the-court.tar" --trust "$work/keys/ca.pem"
+run cat "$work/for-the-court.tar.receipt.txt"
 
 say "Done: the damaged file was named, the forged bag was found out, the vault was repaired."

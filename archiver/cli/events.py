@@ -123,11 +123,15 @@ def _tell_events(vault: Any, item: str, output: Output, *, as_json: bool) -> int
             if as_json:
                 output.json({"case": case, **json.loads(link.line())})
                 continue
-            event = link.event
-            what = str(event.detail.get("item", case))
-            when = event.at.isoformat(" ", "seconds")
-            output.line(printable(f"{when}  {what:<28} {event.type}, {event.outcome}"))
+            output.line(printable(_event_line(case, link.event)))
     return 0
+
+
+def _event_line(case: str, event: Any) -> str:
+    what, when = str(event.detail.get("item", case)), event.at.isoformat(" ", "seconds")
+    told = [str(event.detail[key]) for key in ("replica", "result") if event.detail.get(key)]
+    more = f" ({', '.join(told)})" if told else ""
+    return f"{when}  {what:<28} {event.type}, {event.outcome}{more}"
 
 
 def _checkpoint(vault: Any, sealing: Any, now: Any, output: Output, *, as_json: bool) -> int:

@@ -28,16 +28,11 @@ def print_summary(
 
 
 def _lines(found: Any) -> list[str]:
-    bags = ngettext("{count} bag", "{count} bags", found.bags).format(count=found.bags)
-    lines = [f"{bags}, {count_files(found.files)}, {human_size(found.size_bytes)}"]
+    lines = [f"{_bags(found.bags)}, {count_files(found.files)}, {human_size(found.size_bytes)}"]
     lines += [_place_line(place) for place in found.places]
     for copies, count in sorted(found.copies.items()):
-        text = ngettext(
-            "{count} bag has good copies on {copies} disks",
-            "{count} bags have good copies on {copies} disks",
-            count,
-        )
-        lines.append(text.format(count=count, copies=copies))
+        disks = ngettext("good copies on {count} disk", "good copies on {count} disks", copies)
+        lines.append(f"{disks.format(count=copies)}: {_bags(count)}")
     oldest = found.oldest.isoformat(" ", "seconds") if found.oldest else _("never")
     lines.append(_("oldest check: {time}").format(time=oldest))
     text = _("not read for {days} days: {count} copies")
@@ -49,6 +44,10 @@ def _lines(found: Any) -> list[str]:
     lines += _level_lines(_("NDSA storage"), found.storage)
     lines += _level_lines(_("NDSA integrity"), found.integrity)
     return lines
+
+
+def _bags(count: int) -> str:
+    return ngettext("{count} bag", "{count} bags", count).format(count=count)
 
 
 def _place_line(place: Any) -> str:

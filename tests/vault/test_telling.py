@@ -152,7 +152,7 @@ def test_levels_are_reached_one_by_one(
         assert (found.storage.level, found.open_incidents) == (1, 1)  # one has two only
         assert dict(found.copies) == {2: 1, 3: 2}
         lines = run(capsys, "audit", "--summary").out
-        assert "1 bag has good copies on 2 disks" in lines
+        assert "good copies on 2 disks: 1 bag" in lines
         assert "two: 3 good (Geneva)" in lines
     document = run(capsys, "audit", "--summary", "--json").json
     assert document["ndsa"]["storage"]["level"] == 1  # type: ignore[index]
