@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from archiver.i18n import N_, _, language_from_environment, ngettext, use_language
 
+ROOT = Path(__file__).parent.parent
 VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 
 
@@ -53,3 +57,9 @@ def test_an_unknown_language_is_english(language: str) -> None:
         assert [ngettext("one", "many", n) for n in (1, 2)] == ["one", "many"]
     finally:
         use_language("en")
+
+
+def test_no_message_hides_in_an_f_string() -> None:
+    """The extractor doesn't look into them: such a message would stay English for ever."""
+    for path in (ROOT / "archiver").rglob("*.py"):
+        assert not re.search(r"""\{_\(["']""", path.read_text("utf-8")), path

@@ -31,14 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, flags, language = _hoist(given)
     use_language(language or language_from_environment())
     if not hasattr(os, "O_NOFOLLOW"):
-        print(f"error: {_('this system lacks what keeps archives safe (POSIX)')}", file=sys.stderr)
+        _tell("error:", _("this system lacks what keeps archives safe (POSIX)"))
         return EXIT_FAILED
     if sys.getfilesystemencoding() != "utf-8":
-        print(f"error: {_('file names are not read as UTF-8 here')}", file=sys.stderr)
-        print(f"hint: {_('Set LC_ALL=C.UTF-8 and run the command again.')}", file=sys.stderr)
+        _tell("error:", _("file names are not read as UTF-8 here"))
+        _tell("hint:", _("Set LC_ALL=C.UTF-8 and run the command again."))
         return EXIT_FAILED
     signal.signal(signal.SIGTERM, _interrupt)
     return _run(given, debug="--debug" in flags, color=_wants_color(flags))
+
+
+def _tell(mark: str, text: str) -> None:
+    """Before there is an :class:`~archiver.cli.output.Output`, or after its end."""
+    print(mark, text, file=sys.stderr)
 
 
 def _run(arguments: list[str], *, debug: bool, color: bool) -> int:
@@ -54,7 +59,7 @@ def _run(arguments: list[str], *, debug: bool, color: bool) -> int:
                 raise
             return _told(error, output)
     except KeyboardInterrupt:
-        print(f"error: {_('interrupted')}", file=sys.stderr)
+        _tell("error:", _("interrupted"))
         return EXIT_INTERRUPTED
 
 

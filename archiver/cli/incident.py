@@ -7,7 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.output import Output, printable
-from archiver.cli.vault import catalog_option, find_item, find_vault, tell_broken, vault_option
+from archiver.cli.vault import (
+    RESULTS,
+    catalog_option,
+    find_item,
+    find_vault,
+    tell_broken,
+    vault_option,
+)
 from archiver.errors import NotFoundError, UsageError
 from archiver.i18n import N_, _
 
@@ -59,7 +66,8 @@ def _add_list(app: typer.Typer) -> None:
             return code
         for one in found:
             since = one.opened_at.isoformat(" ", "seconds")
-            output.line(printable(f"{one}: {one.result}, {since}, {_(_STATES[_state(one)])}"))
+            result, state = _(RESULTS[one.result]), _(_STATES[_state(one)])
+            output.line(printable(f"{one}: {result}, {since}, {state}"))
         return code
 
 

@@ -71,7 +71,8 @@ def prompt(text: str) -> bytes:
 def confirm(question: str) -> None:
     """Ask whether one is sure; whoever isn't interrupts the command."""
     try:
-        answer = input(f"{printable(question)} [{_('y/N')}] ").strip().lower()
+        choice = _("y/N")
+        answer = input(f"{printable(question)} [{choice}] ").strip().lower()
     except EOFError as error:
         raise KeyboardInterrupt from error
     if answer not in ("y", "yes", "s", "si", "sí"):

@@ -60,16 +60,18 @@ def _place_line(place: Any) -> str:
         (place.pending, _("pending")),
     ]
     told = ", ".join(f"{count} {word}" for count, word in parts if count) or _("nothing")
-    line = f"{place.name or _('the vault')}: {told}"
+    name = place.name or _("the vault")
+    line = f"{name}: {told}"
     if place.location:
         line += f" ({place.location})"
     return f"{line}; {place.unreachable}" if place.unreachable else line
 
 
 def _level_lines(name: str, level: Any) -> list[str]:
+    not_more = _("not more")
     return [
         _("{area}: level {level} of 4").format(area=name, level=level.level),
-        *(f"  {_('not more')}: {reason}" for reason in level.reasons),
+        *(f"  {not_more}: {reason}" for reason in level.reasons),
     ]
 
 

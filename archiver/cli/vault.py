@@ -12,6 +12,7 @@ from archiver.errors import NotFoundError, UsageError
 from archiver.i18n import N_, _
 
 __all__ = [
+    "RESULTS",
     "add_init",
     "add_list",
     "add_show",
@@ -22,7 +23,7 @@ __all__ = [
     "vault_option",
 ]
 
-_RESULTS = {
+RESULTS = {
     "good": N_("good"),
     "damaged": N_("DAMAGED"),
     "missing": N_("MISSING"),
@@ -161,7 +162,7 @@ def _item_line(one: Any) -> str:
     worst = min(one.checks.values(), key=lambda read: (read.result == "good", read.at))
     copies = sum(check.result == "good" for check in one.checks.values())
     text = _("{result} on {day}, good copies: {count}")
-    result = _(_RESULTS[worst.result])
+    result = _(RESULTS[worst.result])
     return line + ", " + text.format(result=result, day=worst.at.date(), count=copies)
 
 
@@ -247,7 +248,7 @@ def add_show(app: typer.Typer, summary: str) -> None:
             text = _("read on {time}, {place}: {result}").format(
                 time=check.at.isoformat(" ", "seconds"),
                 place=place or _("the vault's own"),
-                result=_(_RESULTS[check.result]),
+                result=_(RESULTS[check.result]),
             )
             output.line("  " + printable(text))
         return 0

@@ -174,7 +174,7 @@ def test_what_is_explained_is_not_open_until_it_changes(
     place = bag(filled)
     flip(place)
     assert run(capsys, "audit", "--all").code == 1
-    assert "a-E-0001: damaged" in run(capsys, "incident", "list").out
+    assert "a-E-0001: DAMAGED" in run(capsys, "incident", "list").out
     why = ("incident", "explain", "a-E-0001", "--reason")
     for wrong in ("", " ", "x" * 201, "two\nlines"):
         assert run(capsys, *why, wrong).code == 2
@@ -186,7 +186,7 @@ def test_what_is_explained_is_not_open_until_it_changes(
     assert "explained" in run(capsys, "incident", "list", "--all").out
     shutil.rmtree(place)  # that isn't what was explained
     assert run(capsys, "audit", "--all").code == 1
-    assert "a-E-0001: missing" in run(capsys, "incident", "list").out
+    assert "a-E-0001: MISSING" in run(capsys, "incident", "list").out
     assert links(filled, "a")[-1].event.type == "fixity check"
     assert run(capsys, "catalog", "check").code == 0
 
