@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from archiver.bag.progress import Progress, Silent
 from archiver.catalog.model import Due, Incident
@@ -30,6 +30,9 @@ from archiver.vault.records import reading, writing
 
 __all__ = ["AuditOptions", "audit", "mark_told", "open_incidents", "untold_incidents"]
 
+_CLOCKS_APART = timedelta(days=1)
+"""Two machines' clocks may differ by so much."""
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _FLUSH_SECONDS = 1.0
 _FLUSH_COPIES = 1000
 
@@ -172,20 +175,29 @@ class _Lane:
         return None if checked.result is not Result.GOOD and storage.reachable() else checked
 
     def _all_due(self) -> Iterator[Due]:
+        """First what was checked by a clock that was wrong, in the future: it would not be
+        due for years. Then the others.
+        """
+        met: set[tuple[str, str]] = set()
+        yield from self._pages(_NEVER, self._clock() + _CLOCKS_APART, met)
+        yield from self._pages(self._before, None, met)
+
+    def _pages(
+        self, before: datetime, since: datetime | None, met: set[tuple[str, str]]
+    ) -> Iterator[Due]:
         """Page by page. What was checked meanwhile, by this run or another, has a later time
-        and is not met again; unless that is the second in which the run began.
+        and is not ``met`` again; unless that is the second in which the run began.
         """
         last: Due | None = None
-        met: set[tuple[str, str]] = set()
         while True:
             with reading(self._vault) as records:
-                page = records.catalog.due(self._places, before=self._before, after=last)
+                page = records.catalog.due(self._places, before=before, since=since, after=last)
                 broken = records.broken
             for due in page:
                 key = (due.item.item, due.place)
                 if key in met or due.item.case in broken or not self._chosen():
                     continue
-                if self._clock().replace(microsecond=0) <= self._before:
+                if self._clock().replace(microsecond=0) <= before:
                     met.add(key)
                 yield due
             if not page:

@@ -21,6 +21,8 @@ from archiver.vault.records import reading
 __all__ = ["Level", "PlaceSummary", "Summary", "summarise"]
 
 VAULTS_OWN = ""
+CLOCKS_APART = timedelta(days=1)
+"""Two machines' clocks may differ by so much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,9 @@ def summarise(vault: Vault, every_days: float, now: datetime) -> Summary:
         bags, files, size = records.catalog.totals()
         counts = records.catalog.counts()
         copies = records.catalog.good_copies({one.name: _disk(one) for one in storages})
-        overdue = records.catalog.overdue(names, now - timedelta(days=every_days))
+        overdue = records.catalog.overdue(
+            names, now - timedelta(days=every_days), now + CLOCKS_APART
+        )
         lasting = [one for one in records.catalog.incidents(only_open=False) if one.place in names]
         broken = tuple(sorted(records.broken))
     open_ = sum(one.closed_at is None for one in lasting)

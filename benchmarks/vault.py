@@ -132,7 +132,7 @@ def _questions(catalog: Catalog) -> Iterator[Figure]:
     begun = time.perf_counter()
     catalog.counts()
     catalog.good_copies({"": "a", "second": "b"})
-    catalog.overdue(["", "second"], _NOW)
+    catalog.overdue(["", "second"], _NOW, _NOW)
     yield Figure("what `audit --summary` asks", f"{time.perf_counter() - begun:.2f} s")
 
 

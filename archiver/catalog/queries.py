@@ -91,11 +91,13 @@ class Queries:
         places: Collection[str],
         *,
         before: datetime,
+        since: datetime | None = None,
         after: Due | None = None,
         limit: int = _PAGE,
     ) -> list[Due]:
         """At most ``limit`` copies at ``places`` whose last check is not later than
-        ``before``, those never checked first, then the oldest; behind ``after``.
+        ``before`` (and later than ``since``), those never checked first, then the oldest;
+        behind ``after``.
         """
         columns = (REPLICAS.c.checked_at, REPLICAS.c.case_name, REPLICAS.c.number)
         found: list[tuple[tuple[Any, ...], str, str]] = []
@@ -106,16 +108,14 @@ class Queries:
                 .order_by(*columns)
                 .limit(limit)
             )
+            if since is not None:
+                question = question.where(columns[0] > int(since.timestamp()))
             if after is not None:
-                last = (
-                    int(after.checked_at.timestamp()) if after.checked_at else 0,
-                    after.item.case,
-                    after.item.number,
+                last = tuple_(*(literal(one) for one in _order(after)))
+                met = place <= after.place  # of equals, the places come in order
+                question = question.where(
+                    tuple_(*columns) > last if met else tuple_(*columns) >= last
                 )
-                behind = tuple_(*columns) > tuple_(*(literal(one) for one in last))
-                if place > after.place:
-                    behind = tuple_(*columns) >= tuple_(*(literal(one) for one in last))
-                question = question.where(behind)
             found += [
                 ((row.checked_at, row.case_name, row.number), place, row.item)
                 for row in self._rows(question)
@@ -234,17 +234,17 @@ class Queries:
         question = select(each.c.copies, func.count()).group_by(each.c.copies)
         return {row[0]: row[1] for row in self._rows(question)}
 
-    def overdue(self, places: Collection[str], before: datetime) -> int:
+    def overdue(self, places: Collection[str], before: datetime, now: datetime) -> int:
         """How many copies at ``places`` were not read since ``before``: checked, or read back
-        when they were made.
+        when they were made. A check that is dated after ``now`` counts for nothing.
         """
-        limit = int(before.timestamp())
+        limit, latest = int(before.timestamp()), int(now.timestamp())
         read_at = case((REPLICAS.c.checked_at == 0, BAGS.c.since), else_=REPLICAS.c.checked_at)
         question = (
             select(func.count())
             .select_from(REPLICAS.join(BAGS, BAGS.c.item == REPLICAS.c.item))
-            .where(REPLICAS.c.place.in_(list(places)), REPLICAS.c.checked_at <= limit)
-            .where(read_at <= limit)
+            .where(REPLICAS.c.place.in_(list(places)))
+            .where((read_at <= limit) | (read_at > latest))
         )
         return int(self._rows(question)[0][0])
 
@@ -255,6 +255,11 @@ class Queries:
             (row.place, Check(_time(row.checked_at), row.result), row.codes)
             for row in self._rows(question)
         ]
+
+
+def _order(due: Due) -> tuple[int, str, int]:
+    at = int(due.checked_at.timestamp()) if due.checked_at else 0
+    return at, due.item.case, due.item.number
 
 
 def _time(seconds: int) -> datetime:

@@ -20,6 +20,7 @@ import pytest
 from archiver.audit import AuditOptions, audit, open_incidents
 from archiver.errors import UnreadableError
 from archiver.fixity import Result
+from archiver.summary import summarise
 from archiver.vault import Vault
 from archiver.vault.check import check_logs
 from archiver.vault.records import reading
@@ -296,3 +297,20 @@ def test_the_policy_says_how_often(
     (tmp_path / "often.toml").write_text('extends = "default"\n[audit]\nevery_days = 0\n')
     wrong = run(capsys, "audit")
     assert (wrong.code, "from 1 to 36500" in wrong.err) == (2, True)
+
+
+def test_a_check_by_a_clock_that_was_wrong_is_no_excuse(
+    vault: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dated in the future it would not be due for years."""
+    now = datetime.now(UTC)
+    results(vault, now)
+    results(vault, now + 4000 * DAY, size_bytes=1)
+    ninety = timedelta(days=90)
+    summary = summarise(vault, 90, now)
+    assert (summary.overdue, summary.integrity.level) == (1, 1)
+    assert results(vault, now, every=ninety) == {"a-E-0001": "good"}
+    assert results(vault, now, every=ninety) == {}
+    assert summarise(vault, 90, now).overdue == 0
+    results(vault, now + 4000 * DAY, size_bytes=1)
+    assert sorted(results(vault, now)) == sorted(GOOD)  # --all, each once
