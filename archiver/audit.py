@@ -179,7 +179,8 @@ class _Lane:
         due for years. Then the others.
         """
         met: set[tuple[str, str]] = set()
-        yield from self._pages(_NEVER, self._clock() + _CLOCKS_APART, met)
+        apart = timedelta() if self._options.every is None else _CLOCKS_APART
+        yield from self._pages(_NEVER, self._clock() + apart, met)
         yield from self._pages(self._before, None, met)
 
     def _pages(
