@@ -16,7 +16,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from archiver.bag.progress import Progress, Silent
@@ -26,7 +26,7 @@ from archiver.fixity import Checked, Result, check_copy
 from archiver.pace import Paced
 from archiver.storage import Storage
 from archiver.vault import Vault
-from archiver.vault.records import reading, writing
+from archiver.vault.records import Records, reading, writing
 
 __all__ = ["AuditOptions", "audit", "mark_told", "open_incidents", "untold_incidents"]
 
@@ -171,17 +171,32 @@ class _Lane:
         # What another process reads ahead can't be held back.
         workers = 0 if self._paced else None
         storage = self._places[due.place]
+        begun_at = self._clock().replace(microsecond=0)
         checked = check_copy(storage, due.item, workers=workers, progress=self._progress)
+        checked = replace(checked, begun_at=begun_at)
         return None if checked.result is not Result.GOOD and storage.reachable() else checked
 
     def _all_due(self) -> Iterator[Due]:
-        """First what was checked by a clock that was wrong, in the future: it would not be
-        due for years. Then the others.
+        """First what is open: a copy that was put right is to be known as good. Then what was
+        checked by a clock that was wrong, in the future: it would not be due for years. Then
+        the others, the oldest first.
         """
         met: set[tuple[str, str]] = set()
         apart = timedelta() if self._options.every is None else _CLOCKS_APART
+        yield from self._open(met)
         yield from self._pages(_NEVER, self._clock() + apart, met)
         yield from self._pages(self._before, None, met)
+
+    def _open(self, met: set[tuple[str, str]]) -> Iterator[Due]:
+        with reading(self._vault) as records:
+            incidents, broken = records.catalog.incidents(), records.broken
+            items = {one.item: records.catalog.item(one.item) for one in incidents}
+        for one in incidents:
+            item, chosen = items[one.item], one.place in self._places
+            if item is not None and chosen and one.case not in broken and self._chosen():
+                met.add((one.item, one.place))
+                check = item.checks.get(one.place)
+                yield Due(item=item, place=one.place, checked_at=check.at if check else None)
 
     def _pages(
         self, before: datetime, since: datetime | None, met: set[tuple[str, str]]
@@ -246,11 +261,26 @@ def _write_down(
     if not waiting:
         return
     with writing(vault, "audit", wait_seconds) as records:
+        waiting = [one for one in waiting if not _is_overtaken(records, *one)]
         for case in sorted({checked.case for checked, _at in waiting}):
             found = [(checked, at) for checked, at in waiting if checked.case == case]
             records.append(case, [_event(checked, at) for checked, at in found])
     for checked, _at in waiting:
         yield checked
+
+
+def _is_overtaken(records: Records, checked: Checked, at: datetime) -> bool:
+    """Whether a copy that was found bad was made good while it was read, or the case's log
+    has broken since: the finding is about what is no longer there, or can't be written down.
+    Within the same second it can't be told, and damage is never passed over.
+    """
+    if checked.case in records.broken:
+        return True
+    item = records.catalog.item(checked.item)
+    check = item.checks.get(checked.replica) if item else None
+    if checked.result is Result.GOOD or check is None or checked.begun_at is None:
+        return False
+    return check.result == Result.GOOD.value and checked.begun_at < check.at <= at
 
 
 def _event(checked: Checked, at: datetime) -> Event:

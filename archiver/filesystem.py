@@ -25,6 +25,8 @@ __all__ = [
     "RenameFallback",
     "file_system_type",
     "free_space",
+    "open_regular",
+    "read_regular",
     "rename_no_replace",
     "replace_file",
     "sync_directory",
@@ -209,6 +211,23 @@ def weaknesses(directory: str) -> frozenset[str]:
     except OSError:
         found.add("names")
     return frozenset(found)
+
+
+def read_regular(path: str, limit: int) -> bytes:
+    """At most ``limit`` bytes of a file that is a regular one: no link is followed, no pipe
+    waited for. Raises OSError.
+    """
+    with open(open_regular(path), "rb") as file:
+        return file.read(limit)
+
+
+def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file. Raises OSError."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor
 
 
 def free_space(path: str) -> tuple[int, int | None]:

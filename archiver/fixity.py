@@ -7,17 +7,23 @@ down. A stored digest is compared with nothing but what was just read.
 from __future__ import annotations
 
 import enum
+import hashlib
 import os
 from dataclasses import dataclass
+from datetime import datetime
 
 from archiver.bag.progress import Progress
 from archiver.catalog.model import Item
 from archiver.errors import ArchiverError
 from archiver.findings import Finding, Severity
+from archiver.seal.proofs import ProofPlace
 from archiver.storage import Storage
 from archiver.verify import Verdict, VerificationReport, VerifyOptions, verify_bag
 
 __all__ = ["Checked", "Result", "check_copy", "judge", "look_at"]
+
+
+_MAX_PROOF_BYTES = 4 << 20
 
 
 class Result(enum.Enum):
@@ -34,7 +40,8 @@ class Result(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """One copy that was checked: ``replica`` is its name, "" for the vault's own. ``findings``
-    are the errors and what can't be decided; whom to trust isn't asked here.
+    are the errors and what can't be decided; whom to trust isn't asked here. ``begun_at``:
+    when its reading began, to the second.
     """
 
     case: str
@@ -43,6 +50,7 @@ class Checked:
     path: str
     result: Result
     findings: tuple[Finding, ...]
+    begun_at: datetime | None = None
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -64,6 +72,9 @@ def check_copy(
     result, findings = look_at(path, item, workers=workers, progress=progress)
     if result is Result.UNDECIDED:  # a passing fault of the disk is no finding
         result, findings = look_at(path, item, workers=workers, progress=progress)
+    if result is Result.UNDECIDED and not storage.has(item.case, item.item):
+        # The place is there, and has nothing under that name, not even the case.
+        result = Result.UNDECIDED if storage.reachable() else Result.MISSING
     return Checked(
         case=item.case,
         item=item.item,
@@ -90,11 +101,26 @@ def look_at(
         return (Result.MISSING if there else Result.UNDECIDED), ()
     try:
         report = verify_bag(path, VerifyOptions(workers=workers), progress=progress)
-    except FileNotFoundError:
-        return Result.DAMAGED, ()
+        if not _has_proofs(path, item):
+            return Result.DAMAGED, judge(report, item)[1]
     except (OSError, ArchiverError):
         return Result.UNDECIDED, ()
     return judge(report, item)
+
+
+def _has_proofs(path: str, item: Item) -> bool:
+    """Whether the signatures and certificates are there that it was sealed with: others may
+    have come since, none may go.
+    """
+    place = ProofPlace(path)
+    sealed = item.detail.get("proofs", {})
+    if not isinstance(sealed, dict):
+        return False
+    kept = {*place.files().signatures, *place.files().certificates}
+    return all(
+        name in kept and hashlib.sha256(place.read(name, _MAX_PROOF_BYTES)).hexdigest() == digest
+        for name, digest in sealed.items()
+    )
 
 
 def judge(report: VerificationReport, item: Item) -> tuple[Result, tuple[Finding, ...]]:
@@ -106,7 +132,9 @@ def judge(report: VerificationReport, item: Item) -> tuple[Result, tuple[Finding
     )
     if report.verdict is Verdict.UNDECIDED:
         return Result.UNDECIDED, counted
-    same = report.facts.signed_digest == item.detail.get("tag_manifest_sha512")
+    wanted = item.detail.get("tag_manifests", [])
+    whole = not report.facts.unsigned_tag_files and {*wanted} <= {*report.facts.tag_algorithms}
+    same = whole and report.facts.signed_digest == item.detail.get("tag_manifest_sha512")
     if report.verdict is Verdict.INVALID or not same or report.findings.has("E-SIG-002"):
         return Result.DAMAGED, counted
     return Result.GOOD, ()

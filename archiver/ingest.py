@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,26 +24,34 @@ from archiver.bag.model import BagInfo
 from archiver.bag.plan import Plan
 from archiver.bag.progress import Progress
 from archiver.bag.proofs import SIGNED_FILE
+from archiver.bag.stage import Staging
 from archiver.catalog.model import BEGUN, SEALED, Item, item_name
 from archiver.custody import CUSTODY_PATH, Event, line_digest
 from archiver.errors import (
     AlreadyExistsError,
     FormatError,
+    LogError,
     SourceError,
     UsageError,
     VaultError,
     storage_error,
 )
+from archiver.filesystem import read_regular
 from archiver.i18n import _
 from archiver.seal import CreateOptions, create_bag
 from archiver.seal.adopt import AdoptOptions, adopt_bag, refuse_archive
+from archiver.seal.proofs import ProofPlace
 from archiver.vault import Vault
 from archiver.vault.records import Records, writing
-from archiver.verify import Verdict, verify_bag
+from archiver.verify import Verdict, VerificationReport, verify_bag
 
-__all__ = ["IngestOptions", "Ingested", "bag_key", "ingest", "ingest_bag", "source_key"]
+__all__ = ["IngestOptions", "Ingested", "bag_key", "ingest", "ingest_bag", "source_key", "withdraw"]
 
 
+_MAX_PROOF_BYTES = 4 << 20
+_MAX_MANIFEST_BYTES = 1 << 30
+_MANIFEST = re.compile(r"manifest-[a-z0-9]+\.txt")
+_TAG = re.compile(r"tagmanifest-[a-z0-9]+\.txt")
 _END_SECONDS = 60.0
 """How long to wait, at least, to write down a bag that is there."""
 
@@ -92,7 +101,14 @@ def ingest(
         create_bag(plan, path, create, progress=progress, say=say)
         return _Payload(plan.files, plan.size_bytes)
 
-    work = _Work(case=case, key=source_key(vault, sources, plan), make=make)
+    def made_it(_path: str, item: Item, report: VerificationReport) -> bool:
+        facts = report.facts
+        named = ("External-Identifier", item.item) in facts.info.elements
+        size = (facts.payload_files, facts.payload_bytes)
+        return named and size == (plan.files, plan.size_bytes)
+
+    key = source_key(vault, sources, plan)
+    work = _Work(case=case, key=key, make=make, made_it=made_it)
     return _take_in(vault, work, options, say)
 
 
@@ -119,7 +135,16 @@ def ingest_bag(
         more = {"added": [*made.added], "adopted": True, "was_sealed": made.was_sealed}
         return _Payload(made.payload_files, made.payload_bytes, more)
 
-    return _take_in(vault, _Work(case=case, key=bag_key(vault, bag), make=make), options, say)
+    def made_it(path: str, _item: Item, _report: VerificationReport) -> bool:
+        return all(
+            read_regular(os.path.join(bag, name), _MAX_MANIFEST_BYTES)
+            == read_regular(os.path.join(path, name), _MAX_MANIFEST_BYTES)
+            for name in os.listdir(bag)
+            if _MANIFEST.fullmatch(name)
+        )
+
+    work = _Work(case=case, key=bag_key(vault, bag), make=make, made_it=made_it)
+    return _take_in(vault, work, options, say)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +163,8 @@ class _Work:
     case: str
     key: str
     make: Callable[[str, Item], _Payload]
+    made_it: Callable[[str, Item, VerificationReport], bool]
+    """Whether the bag at a path is what ``make`` makes."""
 
 
 def source_key(vault: Vault, sources: Sequence[str], plan: Plan) -> str:
@@ -192,10 +219,10 @@ def _take_in(
     recovered = os.path.lexists(path)
     if recovered:
         say(_("{item} was made by a run that was ended; it is checked").format(item=item.item))
-        payload = _check_left(path, options.create)
+        payload = _check_left(path, item, work, options.create)
     else:
         with _refusing(vault, item, options):
-            _make_room(path)
+            _make_room(vault, path)
             payload = work.make(path, item)
     event = Event(type="ingestion end", at=now, detail=_facts(path, item, payload))
     _end(vault, item, event, options)
@@ -233,8 +260,32 @@ def _end(vault: Vault, item: Item, event: Event, options: IngestOptions) -> None
             records.append(item.case, [event])
 
 
+def withdraw(vault: Vault, item: Item, reason: str, now: datetime, wait_seconds: float) -> None:
+    """End an item that was begun and will never be finished: its number and ``reason`` stay,
+    what was copied for it goes. Raises AlreadyExistsError where it was sealed or refused,
+    DestinationError where it is being made just now.
+    """
+    staging = Staging(vault.bag_path(item.case, item.item), "ingest")
+    with writing(vault, f"withdraw {item.item}", wait_seconds) as records:
+        records.require(item.case)
+        found = records.catalog.item(item.item)
+        if found is None or found.state != BEGUN:
+            raise AlreadyExistsError(
+                _("{item} is not begun: it was sealed or refused").format(item=item.item),
+                hint=_("See 'archiver show {item}'.").format(item=item.item),
+            )
+        _check_free(vault.bag_path(item.case, item.item))
+        if os.path.isdir(os.path.dirname(staging.destination)):
+            staging.open()  # refused while somebody makes it
+            staging.discard()
+        detail = {"item": item.item, "number": item.number, "reason": reason}
+        event = Event(type="ingestion end", at=now, outcome="failure", detail=detail)
+        records.append(item.case, [event])
+
+
 def _allot(records: Records, case: str, key: str, now: datetime) -> Item:
     """The next number, in the log before anything else is done."""
+    _refuse_forgotten(records.vault, case)
     number = records.catalog.next_number(case)
     name = item_name(case, number)
     _check_free(records.vault.bag_path(case, name))
@@ -243,6 +294,20 @@ def _allot(records: Records, case: str, key: str, now: datetime) -> Item:
     item = records.catalog.item(name)
     assert item is not None
     return item
+
+
+def _refuse_forgotten(vault: Vault, case: str) -> None:
+    """A vault that was put back from an old copy has forgotten numbers; a replica has not."""
+    own = vault.log_path(case)
+    size = os.lstat(own).st_size if os.path.lexists(own) else 0
+    for place in vault.replicas():
+        if not place.reachable() and place.log_size(case) > size:
+            raise LogError(
+                _("{name} knows more of {case} than the vault does").format(
+                    name=place.name, case=case
+                ),
+                hint=_("Was the vault put back from an old copy? See docs/vault.md, Replicas."),
+            )
 
 
 def _check_free(path: str) -> None:
@@ -272,21 +337,27 @@ def _refusing(vault: Vault, item: Item, options: IngestOptions) -> Iterator[None
         raise
 
 
-def _make_room(path: str) -> None:
+def _make_room(vault: Vault, path: str) -> None:
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     except OSError as error:
         raise storage_error(error, path) from error
+    if problem := vault.storage().reachable():
+        raise VaultError(problem)
 
 
-def _check_left(path: str, options: CreateOptions) -> _Payload:
+def _check_left(path: str, item: Item, work: _Work, options: CreateOptions) -> _Payload:
     """What a killed run left under its name is whole and sealed, or it would not be there:
-    but it is read once more before the log says so.
+    but it is read once more before the log says so, and must be made of this source.
     """
     wanted = len(options.sealing.signers) if options.sealing else 0
     report = verify_bag(path)
     intact = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
-    if not intact or os.path.islink(path) or _count_signatures(path) < wanted:
+    try:
+        ours = intact and not os.path.islink(path) and work.made_it(path, item, report)
+    except OSError:
+        ours = False
+    if not ours or _count_signatures(path) < wanted:
         raise VaultError(
             _("{path} is there, and it is not intact").format(path=path),
             hint=_("See 'archiver bag verify'. Move it away before ingesting again."),
@@ -307,7 +378,8 @@ def _facts(path: str, item: Item, payload: _Payload) -> dict[str, Any]:
     try:
         with open(os.path.join(path, SIGNED_FILE), "rb") as file:
             signed = hashlib.file_digest(file, "sha512").hexdigest()
-        signatures, head = _count_signatures(path), _custody_head(path)
+        signatures, head, proofs = _count_signatures(path), _custody_head(path), _proofs(path)
+        manifests = sorted(name[12:-4] for name in os.listdir(path) if _TAG.fullmatch(name))
     except (OSError, IndexError) as error:
         raise VaultError(_("{path} can't be read back").format(path=path)) from error
     return {
@@ -317,8 +389,20 @@ def _facts(path: str, item: Item, payload: _Payload) -> dict[str, Any]:
         "number": item.number,
         "payload_bytes": payload.size_bytes,
         "payload_files": payload.files,
+        "proofs": proofs,
         "signatures": signatures,
         "tag_manifest_sha512": signed,
+        "tag_manifests": manifests,
+    }
+
+
+def _proofs(path: str) -> dict[str, str]:
+    """SHA-256 of what a bag was sealed with; time stamps come later."""
+    place = ProofPlace(path)
+    files = place.files()
+    return {
+        name: hashlib.sha256(place.read(name, _MAX_PROOF_BYTES)).hexdigest()
+        for name in (*files.signatures, *files.certificates)
     }
 
 

@@ -18,7 +18,7 @@ from archiver.catalog.model import Incident
 from archiver.errors import RemoteError, UsageError
 from archiver.i18n import _, ngettext
 
-__all__ = ["incidents_json", "run_hook", "send_mail"]
+__all__ = ["check_address", "incidents_json", "run_hook", "send_mail", "split_command"]
 
 _SECONDS = 60
 _SENDMAIL = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
@@ -46,6 +46,12 @@ def run_hook(command: str, vault: str, incidents: Sequence[Incident]) -> None:
     """Run ``command`` (split like a shell does, run without one) with the incidents as JSON
     on its standard input. Raises UsageError, RemoteError.
     """
+    words = split_command(command)
+    _run(words, json.dumps(incidents_json(vault, incidents)).encode() + b"\n")
+
+
+def split_command(command: str) -> list[str]:
+    """Its words. Raises UsageError."""
     try:
         words = shlex.split(command)
     except ValueError:
@@ -55,18 +61,23 @@ def run_hook(command: str, vault: str, incidents: Sequence[Incident]) -> None:
             _("{command!r} is no command").format(command=command),
             hint=_("Give a program with its options: --notify '/usr/local/bin/tell --loud'."),
         )
-    _run(words, json.dumps(incidents_json(vault, incidents)).encode() + b"\n")
+    return words
+
+
+def check_address(address: str) -> None:
+    """Raise UsageError for what is no mail address, or would be an option of sendmail."""
+    if address.startswith("-") or not address.isprintable() or "@" not in address:
+        raise UsageError(
+            _("{address!r} is no mail address").format(address=address),
+            hint=_("Write it as name@example.org."),
+        )
 
 
 def send_mail(
     address: str, vault: str, incidents: Sequence[Incident], programs: Sequence[str] = _SENDMAIL
 ) -> None:
     """Hand a mail to the system's sendmail. Raises UsageError, RemoteError."""
-    if address.startswith("-") or not address.isprintable() or "@" not in address:
-        raise UsageError(
-            _("{address!r} is no mail address").format(address=address),
-            hint=_("Write it as name@example.org."),
-        )
+    check_address(address)
     program = next((one for one in programs if os.access(one, os.X_OK)), "")
     if not program:
         raise RemoteError(

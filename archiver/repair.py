@@ -20,17 +20,19 @@ from archiver.storage import Storage
 from archiver.vault import Vault
 from archiver.vault.records import writing
 
-__all__ = ["Plan", "plan_repair", "repair"]
+__all__ = ["Plan", "note_good", "plan_repair", "repair"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is to be done for one item: ``broken`` copies, each with what it is, made good
-    from ``source``, which was read just now. ``undecided`` can't be read, and are left alone.
+    from ``source``, which was read just now. ``good`` were read, too; ``undecided`` can't be
+    read, and are left alone.
     """
 
     item: Item
     broken: tuple[tuple[Storage, Result], ...]
+    good: tuple[Storage, ...]
     undecided: tuple[Storage, ...]
     source: Storage | None
 
@@ -63,6 +65,7 @@ def plan_repair(
     return Plan(
         item=item,
         broken=broken,
+        good=tuple(good),
         undecided=tuple(one for one, result in states if result is Result.UNDECIDED),
         source=good[0] if good else None,
     )
@@ -111,6 +114,24 @@ def repair(
         with writing(vault, f"repair {item.case}", wait_seconds) as records:
             records.append(item.case, [Event(type="recovery", at=clock(), detail=detail)])
     return aside
+
+
+def note_good(
+    vault: Vault, plan: Plan, clock: Callable[[], datetime], wait_seconds: float = 60.0
+) -> list[Storage]:
+    """Write down of copies that were read and are good, and have an incident open, that they
+    are: it was made good by other hands, or by a run that was killed. Which these were.
+    """
+    item = plan.item
+    with writing(vault, f"repair {item.case}", wait_seconds) as records:
+        open_ = {one.place for one in records.catalog.incidents() if one.item == item.item}
+        noted = [place for place in plan.good if place.name in open_]
+        for place in noted:
+            detail = {"codes": [], "item": item.item, "result": Result.GOOD.value} | (
+                {"replica": place.name} if place.name else {}
+            )
+            records.append(item.case, [Event(type="fixity check", at=clock(), detail=detail)])
+    return noted
 
 
 def _refuse_gone(place: Storage) -> None:

@@ -7,24 +7,27 @@ sealed.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from archiver.bag.progress import Progress
-from archiver.catalog.model import Item
+from archiver.catalog.model import CASE, GOOD, SEALED, Item
 from archiver.custody import Event
-from archiver.errors import AlreadyExistsError, ArchiverError
+from archiver.errors import AlreadyExistsError, ArchiverError, UsageError
 from archiver.fixity import Result, look_at
 from archiver.i18n import _
-from archiver.pki.keyring import check_name
+from archiver.seal.proofs import ProofPlace, add_proof
 from archiver.storage import Storage
 from archiver.storage.local import LocalStorage, prepare_directory
 from archiver.vault import Vault
 from archiver.vault.records import reading, writing
 
 __all__ = ["Copied", "add_replica", "sync"]
+
+_MAX_PROOF_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,11 @@ def add_replica(
     A name that the logs know must not be given to another directory: its copies would be
     counted that lie elsewhere. Raises AlreadyExistsError, DestinationError, StorageError.
     """
-    check_name(name)
+    if not CASE.fullmatch(name):
+        raise UsageError(
+            _("{name!r} can't be a replica's name").format(name=name),
+            hint=_("Use small letters, digits and - . _, for example: second-disk."),
+        )
     with writing(vault, "replica add", wait_seconds) as records:
         replicas = vault.replicas()
         if any(one.name == name for one in replicas):
@@ -90,22 +97,79 @@ def sync(
                 if not copied.problem:
                     _write_down(vault, copied, clock(), wait_seconds)
                 yield copied
+            yield from _bring_up(vault, place)
             yield from _keep_logs(vault, place)
 
 
+def _bring_up(vault: Vault, place: Storage) -> Iterator[Copied]:
+    """Proofs that came after a copy was made (a late time stamp, one more signature) go to
+    it; a copy that is gone is told. Only what was wrong or done is told.
+    """
+    after = ""
+    while not place.reachable():
+        with reading(vault) as records:
+            page, broken = records.catalog.page(after=after), records.broken
+        for item in page:
+            if item.case not in broken and _is_good(item, place.name) and _is_good(item, ""):
+                yield from _add_proofs(vault, place, item)
+        if not page:
+            return
+        after = page[-1].item
+
+
+def _is_good(item: Item, place: str) -> bool:
+    """As far as is known: the vault's own may not have been checked since it was sealed."""
+    check = item.checks.get(place)
+    return check.result == GOOD if check else (not place and item.state == SEALED)
+
+
+def _add_proofs(vault: Vault, place: Storage, item: Item) -> Iterator[Copied]:
+    told = Copied(case=item.case, item=item.item, replica=place.name)
+    if not place.has(item.case, item.item):
+        yield replace(told, problem=_("the copy is gone: see 'archiver audit'"))
+        return
+    try:
+        ours = ProofPlace(vault.bag_path(item.case, item.item))
+        theirs = ProofPlace(place.path(item.case, item.item))
+        missing = _proofs(ours) - _proofs(theirs)
+        for name in sorted(missing):
+            add_proof(theirs, name, ours.read(name, _MAX_PROOF_BYTES))
+    except ArchiverError as error:
+        yield replace(told, problem=error.message)
+        return
+    if missing:
+        yield told
+
+
+def _proofs(place: ProofPlace) -> set[str]:
+    """Those that stay; a request only waits."""
+    files = place.files()
+    return {*files.signatures, *files.stamps, *files.certificates, *files.crls}
+
+
 def _keep_logs(vault: Vault, place: Storage) -> Iterator[Copied]:
-    """The logs go with the bags: a replica tells by itself what was sealed, and a log that
-    was rewritten at home no longer begins like the copy. Only what stands against it is told.
+    """Logs, checkpoints, receipts and vault.toml go with the bags: a replica is a whole vault
+    where the first one is lost, and a log that was rewritten at home no longer begins like
+    the copy. Only what stands against it is told.
     """
     with reading(vault) as records:
-        positions = records.catalog.positions()
-    for case, position in positions.items():
+        positions, broken = records.catalog.positions(), records.broken
+    work = [
+        (case, functools.partial(place.keep_log, case, vault.log_path(case), position.size))
+        for case, position in positions.items()
+        if case not in broken
+    ]
+    work += [
+        (name, functools.partial(place.keep_file, name, os.path.join(vault.path, name)))
+        for name in vault.small_files()
+    ]
+    for name, keep in work:
         try:
-            problem = place.keep_log(case, vault.log_path(case), position.size)
+            problem = place.reachable() or keep()
         except ArchiverError as error:
             problem = error.message
         if problem:
-            yield Copied(case=case, item=case, replica=place.name, problem=problem)
+            yield Copied(case=name, item=name, replica=place.name, problem=problem)
 
 
 def _pending(vault: Vault, place: Storage) -> Iterator[Item]:

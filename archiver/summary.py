@@ -84,10 +84,14 @@ def summarise(vault: Vault, every_days: float, now: datetime) -> Summary:
     with reading(vault) as records:
         bags, files, size = records.catalog.totals()
         counts = records.catalog.counts()
-        copies = records.catalog.good_copies({one.name: _disk(one) for one in storages})
-        overdue = records.catalog.overdue(
-            names, now - timedelta(days=every_days), now + CLOCKS_APART
-        )
+        before, latest = now - timedelta(days=every_days), now + CLOCKS_APART
+        counted = [
+            one
+            for one in storages
+            if not one.reachable() or not records.catalog.overdue([one.name], before, latest)
+        ]
+        copies = records.catalog.good_copies({one.name: _disk(one) for one in counted})
+        overdue = records.catalog.overdue(names, before, latest)
         lasting = [one for one in records.catalog.incidents(only_open=False) if one.place in names]
         broken = tuple(sorted(records.broken))
     open_ = sum(one.closed_at is None for one in lasting)
@@ -111,8 +115,8 @@ def summarise(vault: Vault, every_days: float, now: datetime) -> Summary:
 
 
 def _disk(storage: Storage) -> str:
-    """A place that can't be reached is taken for a disk of its own: where its copies lay,
-    they were not on one that can be.
+    """A place that can't be reached now is taken for a disk of its own, as long as its copies
+    were read in time: a disk in a drawer is one. Then it is no longer counted.
     """
     return storage.name if storage.reachable() else storage.disk()
 

@@ -8,6 +8,7 @@ position up to which it was read commit together, so it is right or behind, neve
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -17,9 +18,18 @@ from sqlalchemy import Connection, Engine
 from archiver.catalog.facts import FactError
 from archiver.catalog.model import Check, Due, Incident, Item, Position, item_name
 from archiver.catalog.queries import Queries
-from archiver.catalog.sqlite import MEMORY, migrate, open_engine, remove_companions, told_as_ours
+from archiver.catalog.sqlite import (
+    MEMORY,
+    companions,
+    migrate,
+    open_engine,
+    remove_companions,
+    told_as_ours,
+)
 from archiver.catalog.taking import take_events
 from archiver.custody import Link
+from archiver.errors import CatalogError, storage_error
+from archiver.i18n import _
 
 __all__ = [
     "Catalog",
@@ -71,8 +81,10 @@ def open_catalog(path: str = MEMORY, *, durable: bool = True) -> Catalog:
     """The catalog at ``path``, made or brought to this release's version where need be;
     without a path, one in memory. Raises CatalogError, StorageError.
     """
-    if path != MEMORY and not os.path.exists(path):
-        remove_companions(path)
+    if path != MEMORY:
+        _refuse_strange(path)
+        if not os.path.lexists(path):
+            remove_companions(path)
     engine = open_engine(path, durable=durable)
     with told_as_ours(path):
         connection = engine.connect()
@@ -82,3 +94,19 @@ def open_catalog(path: str = MEMORY, *, durable: bool = True) -> Catalog:
             connection.close()
             raise
     return Catalog(path, engine, connection)
+
+
+def _refuse_strange(path: str) -> None:
+    """A link would have us write into somebody else's database."""
+    for one in (path, *companions(path)):
+        try:
+            mode = os.lstat(one).st_mode
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise storage_error(error, one) from error
+        if not stat.S_ISREG(mode):
+            raise CatalogError(
+                _("{path} is not a regular file").format(path=one),
+                hint=_("Take it away; 'archiver catalog rebuild' makes the catalog anew."),
+            )

@@ -6,10 +6,11 @@ a stranger: what becomes a path or a row is checked here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archiver.catalog.model import REFUSED, SEALED, item_name
+from archiver.catalog.model import MAX_NUMBER, REFUSED, SEALED, is_item_of, item_name
 from archiver.custody import Event, Link
 from archiver.errors import FormatError
 from archiver.i18n import N_
@@ -72,34 +73,25 @@ Fact = Allotted | Ended | Read | Explained
 def fact_of(case: str, link: Link) -> Fact | None:
     """The fact in an event of ``case``'s log; None where the catalog keeps none of it.
 
-    Raises FormatError where the event lacks what its type calls for.
+    Raises FormatError where the event lacks what its type calls for, or tells of another
+    case's item.
     """
     event, detail = link.event, link.event.detail
     if event.type == "ingestion start":
         return _allotted(case, event)
     if event.type == "ingestion end":
         state = SEALED if event.outcome == "success" else REFUSED
-        return Ended(item=_text(detail, "item"), state=state, detail=dict(detail))
+        return Ended(item=_item(case, detail), state=state, detail=dict(detail))
     if event.type in _READ_EVENTS and "result" in detail:
-        result = _text(detail, "result")
-        if result not in RESULTS:
-            raise FormatError(N_("a check's result is none that there is"))
-        return Read(
-            item=_text(detail, "item"),
-            place=str(detail.get("replica", "")),
-            kind=event.type,
-            result=result,
-            codes=tuple(str(code) for code in detail.get("codes", ())),
-        )
+        return _read(case, event)
     if event.type == "quality review" and "explained" in detail:
-        return Explained(item=_text(detail, "item"), place=str(detail.get("replica", "")))
+        return Explained(item=_item(case, detail), place=_place(detail))
     return None
 
 
 def _allotted(case: str, event: Event) -> Allotted:
     number = event.detail.get("number")
-    # A name from a log becomes a path: it must be the one that a number has.
-    if type(number) is not int or number < 1 or number >= 1 << 53:
+    if type(number) is not int or not 0 < number <= MAX_NUMBER:
         raise FormatError(N_("the item has no number"))
     item = _text(event.detail, "item")
     if item != item_name(case, number):
@@ -107,7 +99,34 @@ def _allotted(case: str, event: Event) -> Allotted:
     return Allotted(item=item, number=number, key=_text(event.detail, "key"))
 
 
-def _text(detail: Any, key: str) -> str:
+def _read(case: str, event: Event) -> Read:
+    result, codes = _text(event.detail, "result"), event.detail.get("codes", [])
+    if result not in RESULTS:
+        raise FormatError(N_("a check's result is none that there is"))
+    if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
+        raise FormatError(N_("the event lacks what its type calls for"))
+    return Read(
+        item=_item(case, event.detail),
+        place=_place(event.detail),
+        kind=event.type,
+        result=result,
+        codes=tuple(codes),
+    )
+
+
+def _item(case: str, detail: Mapping[str, Any]) -> str:
+    """A name from a log becomes a path, and must be one of this very case."""
+    item = _text(detail, "item")
+    if not is_item_of(case, item):
+        raise FormatError(N_("the item is none of this case"))
+    return item
+
+
+def _place(detail: Mapping[str, Any]) -> str:
+    return _text(detail, "replica") if "replica" in detail else ""
+
+
+def _text(detail: Mapping[str, Any], key: str) -> str:
     value = detail.get(key)
     if not isinstance(value, str):
         raise FormatError(N_("the event lacks what its type calls for"))

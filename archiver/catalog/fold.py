@@ -75,8 +75,11 @@ class Batch:
             self._read(link, fact)
 
     def _allot(self, link: Link, fact: Allotted) -> None:
-        if fact.item in self._known:
-            return  # the same number is taken up again after a crash
+        known = self._known.get(fact.item)
+        if known is not None:
+            if (known["state"], known["source_key"]) == (BEGUN, fact.key):
+                return  # the same number is taken up again after a crash
+            raise FactError(link.seq, N_("a number is given twice"))
         row = {
             "item": fact.item,
             "case_name": self._case,
@@ -92,6 +95,8 @@ class Batch:
 
     def _end(self, link: Link, fact: Ended) -> None:
         row = dict(self._known[fact.item])
+        if row["state"] != BEGUN:  # else anybody could have another bag count as the item
+            raise FactError(link.seq, N_("an ingestion ends that had ended"))
         row.update(
             state=fact.state,
             since=_seconds(link.event.at),
@@ -143,7 +148,7 @@ class Batch:
         key = (fact.item, fact.place)
         found = self._lasting.get(key)
         if found is not None and found["explained"]:
-            if found["result"] == fact.result:
+            if (found["result"], found["codes"]) == (fact.result, " ".join(fact.codes)):
                 return  # this is what was explained
             self._note(found | {"explained": 0})
             found = None
@@ -157,7 +162,7 @@ class Batch:
                 "closed_at": 0,
                 "explained": 0,
             }
-        self._lasting[key] = found | {"result": fact.result}
+        self._lasting[key] = found | {"result": fact.result, "codes": " ".join(fact.codes)}
         self._note(self._lasting[key])
 
     def _explain(self, link: Link, fact: Explained) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 __all__ = [
     "BEGUN",
+    "CASE",
     "GOOD",
     "REFUSED",
     "SEALED",
@@ -17,16 +19,29 @@ __all__ = [
     "Incident",
     "Item",
     "Position",
+    "is_item_of",
     "item_name",
 ]
 
+CASE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+"""Names of cases: safe as file names everywhere."""
+MAX_NUMBER = 999_999_999
 BEGUN, SEALED, REFUSED = "begun", "sealed", "refused"
+STATES = (BEGUN, SEALED, REFUSED)
 GOOD = "good"
 
 
 def item_name(case: str, number: int) -> str:
     """The name that a number of a case has, in the log and as a directory."""
     return f"{case}-E-{number:04}"
+
+
+def is_item_of(case: str, item: str) -> bool:
+    """Whether ``item`` is a name that a number of ``case`` can have: it becomes a path."""
+    head, _separator, digits = item.rpartition("-E-")
+    if head != case or not CASE.fullmatch(case) or not re.fullmatch(r"[0-9]{4,9}", digits):
+        return False
+    return int(digits) > 0 and item_name(case, int(digits)) == item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +109,7 @@ class Incident:
     seq: int
     opened_at: datetime
     result: str
+    codes: str = ""
     closed_at: datetime | None = None
     explained: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,9 +10,24 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, literal, select, tuple_, update
 
-from archiver.catalog.model import GOOD, SEALED, START, Check, Due, Incident, Item, Position
+from archiver.catalog.model import (
+    CASE,
+    GOOD,
+    SEALED,
+    START,
+    STATES,
+    Check,
+    Due,
+    Incident,
+    Item,
+    Position,
+    is_item_of,
+    item_name,
+)
 from archiver.catalog.schema import BAGS, CASES, CHECKS, INCIDENTS, METADATA, REPLICAS
 from archiver.catalog.sqlite import integrity_problem, told_as_ours
+from archiver.errors import CatalogError
+from archiver.i18n import _
 
 __all__ = ["Queries"]
 
@@ -31,15 +47,28 @@ class Queries:
             with read_only.begin():
                 return read_only.execute(question).all()
 
+    @contextlib.contextmanager
+    def _sound(self) -> Iterator[None]:
+        """Rows that no log gave: names of theirs would become paths."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise CatalogError(
+                _("the catalog {path} is damaged").format(path=self.path),
+                hint=_("Make it anew with 'archiver catalog rebuild': nothing is lost by that."),
+            ) from error
+
     def position(self, case: str) -> Position:
         """How far the log of ``case`` was taken in."""
-        for row in self._rows(select(CASES).where(CASES.c.name == case)):
-            return _position(row)
-        return START
+        rows = self._rows(select(CASES).where(CASES.c.name == case))
+        with self._sound():
+            return _position(rows[0]) if rows else START
 
     def positions(self) -> dict[str, Position]:
         """The same for every case that something was taken in of."""
-        return {row.name: _position(row) for row in self._rows(select(CASES))}
+        rows = self._rows(select(CASES))
+        with self._sound():
+            return {row.name: _position(row) for row in rows}
 
     def next_number(self, case: str) -> int:
         """The number after the last that was ever given."""
@@ -82,9 +111,12 @@ class Queries:
         for begin in range(0, len(names), _PAGE):
             part = names[begin : begin + _PAGE]
             wanted = REPLICAS.c.item.in_(part) & (REPLICAS.c.checked_at > 0)
-            for row in self._rows(select(REPLICAS).where(wanted)):
-                checks[row.item][row.place] = Check(_time(row.checked_at), row.result)
-        return [_item(row, checks[row.item]) for row in rows]
+            found = self._rows(select(REPLICAS).where(wanted))
+            with self._sound():
+                for row in found:
+                    checks[row.item][row.place] = Check(_time(row.checked_at), row.result)
+        with self._sound():
+            return [_item(row, checks[row.item]) for row in rows]
 
     def due(
         self,
@@ -120,13 +152,15 @@ class Queries:
                 ((row.checked_at, row.case_name, row.number), place, row.item)
                 for row in self._rows(question)
             ]
-        chosen = sorted(found)[:limit]
+        with self._sound():
+            chosen = sorted(found)[:limit]
         question = select(BAGS).where(BAGS.c.item.in_({one[2] for one in chosen}))
         items = {one.item: one for one in self._items(question)}
-        return [
-            Due(item=items[name], place=place, checked_at=_time(order[0]) if order[0] else None)
-            for order, place, name in chosen
-        ]
+        with self._sound():
+            return [
+                Due(item=items[name], place=place, checked_at=_time(order[0]) if order[0] else None)
+                for order, place, name in chosen
+            ]
 
     def pending(self, place: str, *, after: str = "", limit: int = _PAGE) -> list[Item]:
         """Sealed items of which there is no copy at ``place`` yet, by name, behind ``after``."""
@@ -158,7 +192,9 @@ class Queries:
         if told is not None:
             at = INCIDENTS.c.told_at
             question = question.where(at > 0 if told else at == 0)
-        return [_incident(row) for row in self._rows(question)]
+        rows = self._rows(question)
+        with self._sound():
+            return [_incident(row) for row in rows]
 
     def mark_told(self, incidents: Sequence[Incident], now: datetime) -> None:
         """Who is to be told of these was told."""
@@ -222,6 +258,8 @@ class Queries:
         places. The vault's own copy was read back when it was sealed, and is good until a
         check finds it otherwise.
         """
+        if not disks:
+            return {0: bags} if (bags := self.totals()[0]) else {}
         disk = case(dict(disks), value=REPLICAS.c.place)
         good = (REPLICAS.c.item == BAGS.c.item) & REPLICAS.c.result.in_((GOOD, ""))
         each = (
@@ -251,10 +289,11 @@ class Queries:
     def history(self, item: str) -> list[tuple[str, Check, str]]:
         """Every check of an item: the place, when and what was found, the codes."""
         question = select(CHECKS).where(CHECKS.c.item == item).order_by(CHECKS.c.seq)
-        return [
-            (row.place, Check(_time(row.checked_at), row.result), row.codes)
-            for row in self._rows(question)
-        ]
+        rows = self._rows(question)
+        with self._sound():
+            return [
+                (row.place, Check(_time(row.checked_at), row.result), row.codes) for row in rows
+            ]
 
 
 def _order(due: Due) -> tuple[int, str, int]:
@@ -267,10 +306,17 @@ def _time(seconds: int) -> datetime:
 
 
 def _position(row: Any) -> Position:
+    if not CASE.fullmatch(row.name):
+        raise ValueError(row.name)
     return Position(lines=row.lines, size=row.size, tail=row.tail, head=row.head)
 
 
 def _item(row: Any, checks: dict[str, Check]) -> Item:
+    detail = json.loads(row.detail)
+    if not is_item_of(row.case_name, row.item) or not isinstance(detail, dict):
+        raise ValueError(row.item)
+    if row.item != item_name(row.case_name, row.number) or row.state not in STATES:
+        raise ValueError(row.item)
     return Item(
         case=row.case_name,
         item=row.item,
@@ -280,12 +326,14 @@ def _item(row: Any, checks: dict[str, Check]) -> Item:
         since=_time(row.since),
         size_bytes=row.size_bytes,
         files=row.files,
-        detail=json.loads(row.detail),
+        detail=detail,
         checks=checks,
     )
 
 
 def _incident(row: Any) -> Incident:
+    if not is_item_of(row.case_name, row.item):
+        raise ValueError(row.item)
     return Incident(
         case=row.case_name,
         item=row.item,
@@ -293,6 +341,7 @@ def _incident(row: Any) -> Incident:
         seq=row.seq,
         opened_at=_time(row.opened_at),
         result=row.result,
+        codes=row.codes,
         closed_at=_time(row.closed_at) if row.closed_at else None,
         explained=bool(row.explained),
     )

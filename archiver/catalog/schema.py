@@ -77,6 +77,7 @@ INCIDENTS = Table(
     Column("place", Text, nullable=False),
     Column("opened_at", Integer, nullable=False),
     Column("result", Text, nullable=False),
+    Column("codes", Text, nullable=False),
     Column("closed_at", Integer, nullable=False),
     Column("explained", Integer, nullable=False),
     Column("told_at", Integer, nullable=False, server_default="0"),
@@ -105,7 +106,7 @@ CREATE TABLE checks (
 CREATE INDEX checks_of_item ON checks (item);
 CREATE TABLE incidents (
     case_name TEXT NOT NULL, seq INTEGER NOT NULL, item TEXT NOT NULL REFERENCES bags (item),
-    place TEXT NOT NULL, opened_at INTEGER NOT NULL, result TEXT NOT NULL,
+    place TEXT NOT NULL, opened_at INTEGER NOT NULL, result TEXT NOT NULL, codes TEXT NOT NULL,
     closed_at INTEGER NOT NULL, explained INTEGER NOT NULL, PRIMARY KEY (case_name, seq));
 CREATE INDEX incidents_open ON incidents (closed_at, item, place)
 """

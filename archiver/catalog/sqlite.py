@@ -9,6 +9,7 @@ pysqlite advises ("Serializable isolation").
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,8 @@ MEMORY = ":memory:"
 _BUSY_MS = 30_000
 _CACHE_KIB = 65_536
 _FULL = 13
-_READ_ONLY = (8, 14)
+_UNUSABLE = (8, 10, 14)
+"""SQLITE_READONLY, SQLITE_IOERR, SQLITE_CANTOPEN: the disk's doing, not the database's."""
 
 
 def companions(path: str) -> tuple[str, str]:
@@ -81,12 +83,14 @@ def told_as_ours(path: str) -> Iterator[None]:
                 _("no space left while writing {place}").format(place=path),
                 hint=_("Free some space; nothing that is kept was lost."),
             ) from error
-        hint = _("Make it anew with 'archiver catalog rebuild': nothing is lost by that.")
-        if code in _READ_ONLY:
-            hint = _("Check that its directory can be written, or name another: --catalog FILE.")
+        text = _("the catalog {path} can't be used: {reason}").format(path=path, reason=cause)
+        if code in _UNUSABLE:
+            raise StorageError(
+                text,
+                hint=_("Check that its disk has room and can be written, or name --catalog FILE."),
+            ) from error
         raise CatalogError(
-            _("the catalog {path} can't be used: {reason}").format(path=path, reason=cause),
-            hint=hint,
+            text, hint=_("Make it anew with 'archiver catalog rebuild': nothing is lost by that.")
         ) from error
     except sqlite3.Error as error:  # from a hook of the connection
         raise CatalogError(
@@ -125,6 +129,26 @@ def migrate(connection: Connection, path: str) -> None:
             for statement in MIGRATIONS[step]:
                 connection.exec_driver_sql(statement)
             connection.execute(VERSIONS.insert().values(version=step + 1))
+    if path != MEMORY and _schema(connection) != _our_schema():
+        raise CatalogError(
+            _("{path} is no catalog of ours: its tables are others").format(path=path),
+            hint=_("Make it anew with 'archiver catalog rebuild': nothing is lost by that."),
+        )
+
+
+def _schema(connection: Connection) -> list[tuple[object, ...]]:
+    """Everything that a database does by itself: a trigger could undo what is written."""
+    question = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+    found = [tuple(row) for row in connection.exec_driver_sql(question)]
+    connection.rollback()
+    return [row for row in found if not str(row[1]).startswith("sqlite_stat")]
+
+
+@functools.cache
+def _our_schema() -> list[tuple[object, ...]]:
+    with open_engine(MEMORY).connect() as connection:
+        migrate(connection, MEMORY)
+        return _schema(connection)
 
 
 def upsert(table: Table, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Any:

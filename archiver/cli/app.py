@@ -31,6 +31,10 @@ COMMANDS = {
         "Make a sealed bag of the sources in the vault, as the next item of a case. Sources"
         " are only read; the bag is read back before it counts."
     ),
+    "withdraw": N_(
+        "End an item that was begun and will never be finished. Its number stays, with the reason;"
+        " the reason stands in the log: no names."
+    ),
     "list": N_("List the items of the vault, or of a case."),
     "show": N_("Show an item: where its bag lies, what the log keeps of it."),
     "audit": N_(
@@ -63,7 +67,7 @@ GROUPS = {
     ),
 }
 """Groups of commands: each is ``NAME_app`` in the module of its name."""
-_MODULES = {"init": "vault", "list": "vault", "show": "vault"}
+_MODULES = {"init": "vault", "withdraw": "ingest", "list": "vault", "show": "vault"}
 """Of commands that don't have a module of their own."""
 
 

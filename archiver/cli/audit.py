@@ -55,6 +55,7 @@ def add_audit(app: typer.Typer, summary: str) -> None:
                 "--days",
                 metavar="N",
                 min=0.0,
+                max=36_500.0,
                 help=_("Due is what was not checked for N days (else the policy says)."),
                 show_default=False,
             ),
@@ -128,6 +129,7 @@ def add_audit(app: typer.Typer, summary: str) -> None:
             "share": _share(sample) if sample else None,
         }
         telling = _Telling(notify=notify, mail=mail)
+        _check_telling(telling)
         if only_summary:
             return print_summary(opened, every, output, as_json=as_json, quiet=quiet)
         if idle:
@@ -135,10 +137,11 @@ def add_audit(app: typer.Typer, summary: str) -> None:
         counts = _check(
             opened, None if everything else every, options, output, as_json=as_json, quiet=quiet
         )
+        _notify(opened, telling)
         if repair:
             _repair_all(opened, output)
-        _notify(opened, telling, output)
-        return _end(opened, counts, output, as_json=as_json)
+        asked = None if everything else every
+        return _end(opened, counts, asked, output, as_json=as_json)
 
 
 def _be_idle(output: Output) -> None:
@@ -166,7 +169,7 @@ def _check(
 
     every = None if every_days is None else timedelta(days=every_days)
     options = AuditOptions(every=every, **limits)
-    gone = _tell_gone(vault, output, ())
+    gone = _tell_gone(vault, ())
     counts: dict[str, int] = {}
     progress = progress_for(quiet=quiet)
     for one in check(vault, options, lambda: datetime.now(UTC), progress=progress):
@@ -177,17 +180,20 @@ def _check(
         elif one.result.value != "good" or not quiet:
             _tell(one, output)
     progress.clear()
-    _tell_gone(vault, output, gone)
+    _tell_gone(vault, gone)
     return counts
 
 
-def _tell_gone(vault: Any, output: Output, known: Sequence[str]) -> list[str]:
-    """Say which replicas can't be reached, but those that are ``known``."""
-    gone = {place.name: place.reachable() for place in vault.replicas()}
-    gone = {name: problem for name, problem in gone.items() if problem}
+def _tell_gone(vault: Any, known: Sequence[str]) -> list[str]:
+    """Say which places can't be reached, but those that are ``known``; also where one asked
+    to hear only what is wrong.
+    """
+    places = {"": vault.storage(), **{one.name: one for one in vault.replicas()}}
+    gone = {name: place.reachable() for name, place in places.items()}
+    gone = {name or vault.path: problem for name, problem in gone.items() if problem}
     for name, problem in gone.items():
         if name not in known:
-            output.warning(
+            Output().warning(
                 _("{name} was not checked: {problem}").format(name=name, problem=problem)
             )
     return list(gone)
@@ -251,8 +257,18 @@ def _repair_all(vault: Any, output: Output) -> None:
             output.warning(f"{item}: {error.message}")
 
 
-def _notify(vault: Any, telling: _Telling, output: Output) -> None:
-    """Tell of incidents that nobody was told of; those of whom telling failed stay untold."""
+def _check_telling(telling: _Telling) -> None:
+    """Raise UsageError now, and not in the night in which it matters."""
+    from archiver.notify import check_address, split_command
+
+    if telling.notify:
+        split_command(telling.notify)
+    if telling.mail:
+        check_address(telling.mail)
+
+
+def _notify(vault: Any, telling: _Telling) -> None:
+    """Tell of incidents that nobody was told of; where nobody could be told they stay so."""
     from datetime import UTC, datetime
 
     from archiver.audit import mark_told, untold_incidents
@@ -261,29 +277,43 @@ def _notify(vault: Any, telling: _Telling, output: Output) -> None:
     incidents = untold_incidents(vault) if telling.notify or telling.mail else []
     if not incidents:
         return
+    done = [
+        _try_to_tell(run_hook, telling.notify, vault, incidents) if telling.notify else False,
+        _try_to_tell(send_mail, telling.mail, vault, incidents) if telling.mail else False,
+    ]
+    if any(done):
+        mark_told(vault, incidents, datetime.now(UTC))
+
+
+def _try_to_tell(tell: Any, whom: str, vault: Any, incidents: Any) -> bool:
     try:
-        if telling.notify:
-            run_hook(telling.notify, vault.identifier, incidents)
-        if telling.mail:
-            send_mail(telling.mail, vault.identifier, incidents)
+        tell(whom, vault.identifier, incidents)
     except ArchiverError as error:
-        output.warning(_("nobody was told: {problem}").format(problem=error.message))
+        Output().warning(_("nobody was told: {problem}").format(problem=error.message))
         if error.hint:
-            output.hint(error.hint)
-        return
-    mark_told(vault, incidents, datetime.now(UTC))
+            Output().hint(error.hint)
+        return False
+    return True
 
 
-def _end(vault: Any, counts: dict[str, int], output: Output, *, as_json: bool) -> int:
+def _end(
+    vault: Any,
+    counts: dict[str, int],
+    every_days: float | None,
+    output: Output,
+    *,
+    as_json: bool,
+) -> int:
     from archiver.audit import open_incidents
     from archiver.vault.records import reading
 
     open_, lost = open_incidents(vault), vault.without_log()
     for path in lost:
         text = _("MISSING: there are bags, and no log that tells of them")
-        output.warning(f"{path}: {text}")
+        Output().warning(f"{path}: {text}")
     with reading(vault) as records:
-        broken = tell_broken(records, output)
+        broken = tell_broken(records, Output())
+    unread = _unread(vault, every_days)
     checked = sum(counts.values())
     if as_json:
         output.json(
@@ -294,15 +324,33 @@ def _end(vault: Any, counts: dict[str, int], output: Output, *, as_json: bool) -
                 "open_incidents": [str(one) for one in open_],
                 "without_log": lost,
                 "broken_logs": sorted(records.broken),
+                "unreachable": sorted(unread),
             }
         )
     else:
-        text = _("{count} items checked, {good} good; open incidents: {open}")
+        text = _("copies checked: {count}, good: {good}; open incidents: {open}")
         good = counts.get("good", 0)
         names = ", ".join(map(str, open_)) or _("none")
         output.say(printable(text.format(count=checked, good=good, open=names)))
-    if lost or broken:
+    if lost or broken or any(one.result != "undecided" for one in open_):
         return 1
-    if open_ and all(one.result == "undecided" for one in open_):
-        return 3
-    return 1 if open_ else 0
+    return 3 if open_ or unread else 0
+
+
+def _unread(vault: Any, every_days: float | None) -> list[str]:
+    """The places that can't be reached and have copies that should have been read: it can't
+    be said how these are.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from archiver.vault.records import reading
+
+    now = datetime.now(UTC)
+    before = now - timedelta(days=every_days or 0)
+    places = (vault.storage(), *vault.replicas())
+    with reading(vault) as records:
+        return [
+            one.name or vault.path
+            for one in places
+            if one.reachable() and records.catalog.overdue([one.name], before, now)
+        ]

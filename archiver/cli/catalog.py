@@ -39,15 +39,22 @@ def _add_rebuild(app: typer.Typer) -> None:
         from archiver.vault.rebuild import rebuild_catalog
 
         opened, output = find_vault(vault, catalog), Output()
-        count = rebuild_catalog(opened, datetime.now(UTC))
+        rebuilt = rebuild_catalog(opened, datetime.now(UTC))
+        for error in rebuilt.broken:
+            output.warning(error.message)
         if as_json:
             output.json(
-                {"schema": "archiver/catalog-rebuild/1", "path": opened.catalog, "events": count}
+                {
+                    "schema": "archiver/catalog-rebuild/1",
+                    "path": opened.catalog,
+                    "events": rebuilt.events,
+                    "broken_logs": [error.message for error in rebuilt.broken],
+                }
             )
         else:
             text = _("{path}: made from {count} events")
-            output.line(printable(text.format(path=opened.catalog, count=count)))
-        return 0
+            output.line(printable(text.format(path=opened.catalog, count=rebuilt.events)))
+        return 1 if rebuilt.broken else 0
 
 
 def _add_check(app: typer.Typer) -> None:

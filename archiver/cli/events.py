@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import typer
@@ -33,8 +34,8 @@ def add_events(app: typer.Typer, summary: str) -> None:
         item: Annotated[
             str,
             typer.Argument(
-                metavar="[ID|verify|checkpoint]",
-                help=_("One item's events, or verify, or checkpoint."),
+                metavar="[ID|CASE|verify|checkpoint]",
+                help=_("An item's events, or a case's, or verify, or checkpoint."),
                 show_default=False,
             ),
         ] = "",
@@ -68,7 +69,7 @@ def add_events(app: typer.Typer, summary: str) -> None:
             "--tsa": tsa,
             "--tsa-root": tsa_root,
         }
-        _refuse_strays(item, [name for name, given in asked.items() if given])
+        _refuse_strays(item, [name for name, given in asked.items() if given], against_head or [])
         if item == "verify":
             heads, named = against_head or [], (trust or [], tsa_root or [])
             return _verify(opened, heads, named, output, as_json=as_json)
@@ -89,7 +90,7 @@ _GOES_WITH = {
 }
 
 
-def _refuse_strays(item: str, given: list[str]) -> None:
+def _refuse_strays(item: str, given: list[str], heads: list[str]) -> None:
     """Raise UsageError for options that would be passed over in silence."""
     for name in given:
         if name not in _GOES_WITH.get(item, ()):
@@ -99,6 +100,10 @@ def _refuse_strays(item: str, given: list[str]) -> None:
                 _("{option} goes with {command}").format(option=name, command=commands),
                 hint=_("See 'archiver events --help'."),
             )
+    if not all(re.fullmatch(r"[0-9A-Fa-f]{64}", head) for head in heads):
+        raise UsageError(
+            _("a head has 64 hexadecimal digits"), hint=_("'archiver events verify' prints them.")
+        )
     if item == "checkpoint" and given and "--key" not in given:
         raise UsageError(
             _("there is no signature to stamp without --key"),
@@ -113,7 +118,9 @@ def _tell_events(vault: Any, item: str, output: Output, *, as_json: bool) -> int
     from archiver.vault.records import reading
 
     cases = vault.cases()
-    if item:
+    if item in cases:
+        cases, item = [item], ""
+    elif item:
         with reading(vault) as records:
             cases = [find_item(records, item).case]
     for case in cases:
@@ -129,7 +136,11 @@ def _tell_events(vault: Any, item: str, output: Output, *, as_json: bool) -> int
 
 def _event_line(case: str, event: Any) -> str:
     what, when = str(event.detail.get("item", case)), event.at.isoformat(" ", "seconds")
-    told = [str(event.detail[key]) for key in ("replica", "result") if event.detail.get(key)]
+    told = [
+        str(event.detail[key])
+        for key in ("replica", "result", "reason", "explained")
+        if event.detail.get(key)
+    ]
     more = f" ({', '.join(told)})" if told else ""
     return f"{when}  {what:<28} {event.type}, {event.outcome}{more}"
 

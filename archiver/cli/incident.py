@@ -10,17 +10,17 @@ from archiver.cli.output import Output, printable
 from archiver.cli.vault import (
     RESULTS,
     catalog_option,
+    check_reason,
     find_item,
     find_vault,
     tell_broken,
     vault_option,
 )
-from archiver.errors import NotFoundError, UsageError
+from archiver.errors import NotFoundError
 from archiver.i18n import N_, _
 
 __all__ = ["incident_app"]
 
-_MOST = 200
 _STATES = {"open": N_("open"), "explained": N_("explained"), "closed": N_("closed")}
 
 
@@ -105,11 +105,7 @@ def _add_explain(app: typer.Typer) -> None:
         from archiver.custody import Event
         from archiver.vault.records import writing
 
-        if not reason.strip() or not reason.isprintable() or len(reason) > _MOST:
-            raise UsageError(
-                _("the reason must be one line of at most {count} characters").format(count=_MOST),
-                hint=_("See 'archiver incident explain --help'."),
-            )
+        check_reason(reason)
         opened = find_vault(vault, catalog)
         with writing(opened, "incident explain", 10.0) as records:
             case = find_item(records, item).case

@@ -14,12 +14,18 @@ from archiver.cli.options import (
     tsa_option,
     tsa_root_option,
 )
-from archiver.cli.output import Output, count_files, human_size
-from archiver.cli.vault import catalog_option, find_vault, vault_option
+from archiver.cli.output import Output, count_files, human_size, printable
+from archiver.cli.vault import (
+    catalog_option,
+    check_reason,
+    find_item,
+    find_vault,
+    vault_option,
+)
 from archiver.errors import UsageError
 from archiver.i18n import _
 
-__all__ = ["add_ingest"]
+__all__ = ["add_ingest", "add_withdraw"]
 
 
 def add_ingest(app: typer.Typer, summary: str) -> None:
@@ -166,3 +172,30 @@ def _refuse_unsigned(keys: list[str], policy: Any, *, unsigned: bool) -> None:
             _("a vault keeps sealed bags, and no key was given"),
             hint=_("Name who signs with --key NAME, or say --unsigned."),
         )
+
+
+def add_withdraw(app: typer.Typer, summary: str) -> None:
+    """``withdraw``."""
+
+    @app.command(
+        help=summary,
+        epilog=_("Example: archiver withdraw caso-014-E-0002 --reason 'the source was exchanged'"),
+    )
+    def withdraw(
+        item: Annotated[str, typer.Argument(metavar="ID", help=_("The item."), show_default=False)],
+        reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help=_("Why."))],
+        vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
+    ) -> int:
+        from datetime import UTC, datetime
+
+        from archiver.ingest import withdraw as end
+        from archiver.vault.records import reading
+
+        check_reason(reason)
+        opened = find_vault(vault, catalog)
+        with reading(opened) as records:
+            one = find_item(records, item)
+        end(opened, one, reason, datetime.now(UTC), 10.0)
+        Output().line(printable(_("{item}: withdrawn; its number stays").format(item=item)))
+        return 0

@@ -8,6 +8,7 @@ import typer
 
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
+from archiver.errors import NotFoundError
 from archiver.i18n import N_, _
 
 __all__ = ["add_repair", "repair_item"]
@@ -35,25 +36,20 @@ def repair_item(opened: Any, item: str, output: Output, *, yes: bool) -> int:
     from datetime import UTC, datetime
 
     from archiver.cli.progress import progress_for
-    from archiver.repair import plan_repair
+    from archiver.repair import note_good, plan_repair
     from archiver.repair import repair as mend
-    from archiver.vault.records import reading
 
-    with reading(opened) as records:
-        one = find_item(records, item)
-    places = [opened.storage()]
-    for place in opened.replicas():
-        problem = place.reachable()
-        if problem:
-            output.warning(f"{place.name}: {problem}")
-        else:
-            places.append(place)
+    one, places = _copies(opened, item, output)
     progress = progress_for(quiet=False)
     plan = plan_repair(one, places, progress=progress)
     progress.clear()
     for place in plan.undecided:
         text = _("{item} ({place}): can't be read now; it is left as it is")
         output.warning(text.format(item=item, place=place.name or _("the vault's own")))
+    for place in note_good(opened, plan, lambda: datetime.now(UTC)):
+        text = _("{item} ({place}): good again; its incident is closed")
+        told = text.format(item=item, place=place.name or _("the vault's own"))
+        output.line(printable(told))
     if not plan.broken:
         if plan.undecided:
             return 3
@@ -78,3 +74,24 @@ def repair_item(opened: Any, item: str, output: Output, *, yes: bool) -> int:
     progress.clear()
     output.line(_("{item}: repaired").format(item=item))
     return 3 if plan.undecided else 0
+
+
+def _copies(opened: Any, item: str, output: Output) -> tuple[Any, list[Any]]:
+    """The item, and the places that can be reached; the others are told."""
+    from archiver.vault.records import reading
+
+    with reading(opened) as records:
+        one = find_item(records, item)
+    if one.state != "sealed":
+        raise NotFoundError(
+            _("{item} has no bag: it was never sealed").format(item=item),
+            hint=_("See 'archiver show {item}'.").format(item=item),
+        )
+    places = []
+    for place in (opened.storage(), *opened.replicas()):
+        problem = place.reachable()
+        if problem:
+            output.warning(f"{place.name or opened.path}: {problem}")
+        else:
+            places.append(place)
+    return one, places

@@ -17,6 +17,7 @@ __all__ = [
     "add_list",
     "add_show",
     "catalog_option",
+    "check_reason",
     "find_item",
     "find_vault",
     "tell_broken",
@@ -29,6 +30,7 @@ RESULTS = {
     "missing": N_("MISSING"),
     "undecided": N_("UNDECIDED"),
 }
+_MOST = 200
 _STATES = {"begun": N_("begun"), "sealed": N_("sealed"), "refused": N_("refused")}
 
 
@@ -207,6 +209,15 @@ def find_item(records: Any, wanted: str) -> Any:
         )
     records.require(found.case)
     return found
+
+
+def check_reason(reason: str) -> None:
+    """A reason stands in the log for good: one line. Raises UsageError."""
+    if not reason.strip() or not reason.isprintable() or len(reason) > _MOST:
+        raise UsageError(
+            _("the reason must be one line of at most {count} characters").format(count=_MOST),
+            hint=_("Say why in a few words, without names."),
+        )
 
 
 def add_show(app: typer.Typer, summary: str) -> None:

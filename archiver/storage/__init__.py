@@ -45,6 +45,19 @@ class Storage(Protocol):
     def discard(self, staged: str) -> None:
         """Remove a staged copy. Raises StorageError."""
 
+    def log_size(self, case: str) -> int:
+        """How long the place's own copy of a case's log is, in bytes; 0 where there is none."""
+
+    def compare_log(self, case: str, source: str) -> str:
+        """Whether the log at ``source`` begins like the place's own copy; what stands
+        against it, or "".
+        """
+
+    def keep_file(self, name: str, source: str) -> str:
+        """Have a copy of the small file at ``source`` under ``name``, a path in the place;
+        what stands against it, or "". Nothing is replaced. Raises StorageError.
+        """
+
     def keep_log(self, case: str, source: str, size_bytes: int) -> str:
         """Bring the place's own copy of a case's log up to the first ``size_bytes`` of the
         one at ``source``; what stands against it, or "". A copy that isn't how that one

@@ -24,6 +24,8 @@ from archiver.errors import (
 )
 from archiver.filesystem import (
     RenameFallback,
+    open_regular,
+    read_regular,
     rename_no_replace,
     sync_directory,
     sync_tree,
@@ -38,6 +40,7 @@ _BAGS = "bags"
 _LOGS = "custody"
 _STAGING = ".archiver-staging"
 _ASIDE = "set-aside"
+_MAX_KEPT_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +55,30 @@ class LocalStorage:
     def reachable(self) -> str:
         """See the protocol."""
         try:
-            with open(os.path.join(self.directory, MARK_FILE), "rb") as file:
-                mark = json.loads(file.read(1 << 16))
+            mark = json.loads(read_regular(os.path.join(self.directory, MARK_FILE), 1 << 16))
             whose = mark["vault"], mark["name"]
         except FileNotFoundError:
             return _("{path} is not there, or its disk is not mounted").format(path=self.directory)
         except OSError as error:
             return error.strerror or str(error)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return _("{path} is damaged").format(path=os.path.join(self.directory, MARK_FILE))
         if whose != (self.vault, self.name):
             return _("{path} holds another vault's replica").format(path=self.directory)
+        return self.leads_elsewhere()
+
+    def leads_elsewhere(self) -> str:
+        """What stands against writing and reading here: one of its directories is a link."""
         for path in self._own_directories():
             if os.path.islink(path):
-                return _("{path} is a link; a replica holds copies of its own").format(path=path)
+                return _("{path} is a link; what is kept here must lie here").format(path=path)
         return ""
 
     def disk(self) -> str:
         """See the protocol."""
         try:
-            return str(os.stat(self.directory).st_dev)
-        except OSError:  # gone since a moment ago: told when it is read
+            return str(os.stat(os.path.join(self.directory, _BAGS)).st_dev)
+        except OSError:  # none there yet, or gone since a moment ago
             return self.directory
 
     def _own_directories(self) -> Iterator[str]:
@@ -85,6 +91,8 @@ class LocalStorage:
 
     def path(self, case: str, item: str) -> str:
         """See the protocol."""
+        if any(os.path.basename(one) != one or one.startswith(".") for one in (case, item)):
+            raise StorageError(_("{item!r} can't be an item's name").format(item=f"{case}/{item}"))
         return os.path.join(self.directory, _BAGS, case, item)
 
     def has(self, case: str, item: str) -> bool:
@@ -93,7 +101,8 @@ class LocalStorage:
 
     def put(self, case: str, item: str, source: str) -> str:
         """See the protocol."""
-        staged = os.path.join(self.directory, _STAGING, case, item)
+        target = self.path(case, item)
+        staged = os.path.join(self.directory, _STAGING, case, os.path.basename(target))
         try:
             self.discard(staged)
             os.makedirs(os.path.dirname(staged), mode=0o700, exist_ok=True)
@@ -130,6 +139,45 @@ class LocalStorage:
                 shutil.rmtree(staged)
             except OSError as error:
                 raise storage_error(error, staged) from error
+
+    def log_size(self, case: str) -> int:
+        """See the protocol."""
+        try:
+            return os.lstat(os.path.join(self.directory, _LOGS, f"{case}.jsonl")).st_size
+        except OSError:
+            return 0
+
+    def compare_log(self, case: str, source: str) -> str:
+        """See the protocol."""
+        target = os.path.join(self.directory, _LOGS, f"{case}.jsonl")
+        try:
+            with (
+                open(open_regular(target), "rb") as theirs,
+                open(open_regular(source), "rb") as ours,
+            ):
+                if _begins_like(ours, theirs):
+                    return ""
+        except FileNotFoundError:
+            return "" if not os.path.lexists(target) else _("the vault has no such log")
+        except OSError as error:
+            return error.strerror or str(error)
+        return _("{path} is not how the vault's log begins").format(path=target)
+
+    def keep_file(self, name: str, source: str) -> str:
+        """See the protocol."""
+        target = os.path.join(self.directory, *name.split("/"))
+        try:
+            data = read_regular(source, _MAX_KEPT_BYTES)
+            if os.path.lexists(target):
+                same = read_regular(target, _MAX_KEPT_BYTES) == data
+                return (
+                    "" if same else _("{path} is another one than the vault's").format(path=target)
+                )
+            os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+            write_new_file(target, data, 0o444)
+        except OSError as error:
+            raise storage_error(error, target) from error
+        return ""
 
     def keep_log(self, case: str, source: str, size_bytes: int) -> str:
         """See the protocol."""

@@ -23,10 +23,11 @@ import os
 import re
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from archiver.catalog.model import CASE
 from archiver.errors import (
     AlreadyExistsError,
     LockedError,
@@ -38,6 +39,7 @@ from archiver.errors import (
 from archiver.filesystem import (
     NETWORK_TYPES,
     file_system_type,
+    read_regular,
     replace_file,
     write_new_file,
 )
@@ -50,7 +52,7 @@ CONFIG_FILE = "vault.toml"
 LAYOUT = 1
 BAGS, CUSTODY = "bags", "custody"
 CATALOG_FILE = "catalog.sqlite"
-CASE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_IDENTIFIER = re.compile(r"[!-~]{1,200}")
 _LOCK_FILE, _COPYING_FILE, _ASKING_FILE = ".lock", ".copying.lock", ".asking.lock"
 _REPLICAS_FILE = "replicas.json"
 _POLL_SECONDS = 0.1
@@ -58,13 +60,15 @@ _MAX_CONFIG_BYTES = 1 << 16
 
 
 class OwnStorage(LocalStorage):
-    """The vault itself: it was opened, so it is there."""
+    """The vault itself: it needs no mark, it was opened."""
 
     __slots__ = ()
 
     def reachable(self) -> str:
         """See the protocol."""
-        return ""
+        if not os.path.isdir(os.path.join(self.directory, BAGS)):
+            return _("{path} is not there").format(path=os.path.join(self.directory, BAGS))
+        return self.leads_elsewhere()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +81,19 @@ class Vault:
     catalog: str
 
     def bag_path(self, case: str, item: str) -> str:
-        """Where an item's bag lies."""
+        """Where an item's bag lies. Raises VaultError for what can be no item's name."""
+        if not CASE.fullmatch(case) or os.path.basename(item) != item or item in ("", ".", ".."):
+            raise VaultError(_("{item!r} can't be an item's name").format(item=item))
         return os.path.join(self.path, BAGS, case, item)
 
     def log_path(self, case: str) -> str:
-        """Where a case's log lies."""
+        """Where a case's log lies. Raises VaultError for what can be no case's name."""
+        if not CASE.fullmatch(case):
+            raise VaultError(_("{case!r} can't be a case's name").format(case=case))
         return os.path.join(self.path, CUSTODY, f"{case}.jsonl")
 
     def cases(self) -> list[str]:
-        """The cases that have a log."""
+        """The cases that have a log. Raises StorageError."""
         try:
             names = os.listdir(os.path.join(self.path, CUSTODY))
         except OSError as error:
@@ -98,7 +106,19 @@ class Vault:
         place, known = os.path.join(self.path, BAGS), set(self.cases())
         names = sorted(os.listdir(place)) if os.path.isdir(place) else []
         lost = (name for name in names if name not in known and not name.startswith("."))
-        return [os.path.join(place, name) for name in lost]
+        paths = (os.path.join(place, name) for name in lost)
+        return [path for path in paths if os.path.isdir(path)]
+
+    def small_files(self) -> list[str]:
+        """What belongs to the vault beside bags and logs: its name, checkpoints, receipts.
+        Paths in it.
+        """
+        found = [CONFIG_FILE]
+        for top in (f"{CUSTODY}/checkpoints", "receipts"):
+            for directory, _directories, names in os.walk(os.path.join(self.path, top)):
+                within = os.path.relpath(directory, self.path)
+                found += [os.path.join(within, one) for one in names if not one.startswith(".")]
+        return sorted(found)
 
     def storage(self) -> LocalStorage:
         """The vault's own copies, as a place like any other; its name is ""."""
@@ -108,21 +128,25 @@ class Vault:
         """The places that replicas are kept in. Raises VaultError."""
         path = os.path.join(self.path, _REPLICAS_FILE)
         try:
-            with open(path, "rb") as file:
-                found = json.loads(file.read(_MAX_CONFIG_BYTES))
-            return [
-                LocalStorage(
-                    str(name), str(place["directory"]), self.identifier, str(place["location"])
-                )
-                for name, place in sorted(found["replicas"].items())
-            ]
+            found = json.loads(read_regular(path, _MAX_CONFIG_BYTES))
+            return [self._replica(name, place) for name, place in sorted(found["replicas"].items())]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise VaultError(
-                _("{path} is damaged").format(path=path),
-                hint=_("Put it back from a copy, or remove it and add the replicas again."),
-            ) from error
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            problem: Exception = error
+        except RecursionError as error:
+            problem = error
+        raise VaultError(
+            _("{path} is damaged").format(path=path),
+            hint=_("Put it back from a copy, or remove it and add the replicas again."),
+        ) from problem
+
+    def _replica(self, name: str, place: Mapping[str, str]) -> LocalStorage:
+        """One of the file, which a stranger may have written."""
+        if not CASE.fullmatch(name) or not os.path.isabs(place["directory"]):
+            raise ValueError(name)
+        location = str(place["location"])
+        return LocalStorage(name, place["directory"], self.identifier, location)
 
     def set_replicas(self, replicas: Sequence[LocalStorage]) -> None:
         """Note the places. Raises StorageError. The caller holds the lock."""
@@ -172,12 +196,14 @@ def _locked(path: str, what: str, wait_seconds: float) -> Iterator[None]:
     try:
         _take(descriptor, wait_seconds, os.path.dirname(path))
         note = json.dumps({"pid": os.getpid(), "what": what}).encode()
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, note, 0)
+        with suppress(OSError):  # it only tells others who we are
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, note, 0)
         try:
             yield
         finally:
-            os.ftruncate(descriptor, 0)
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -226,7 +252,7 @@ def create_vault(path: str, *, identifier: str, policy: str, catalog: str = "") 
     path = os.path.abspath(path)
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
-        if set(os.listdir(path)) - {BAGS, CUSTODY, _LOCK_FILE}:
+        if set(os.listdir(path)) - {BAGS, CUSTODY, _LOCK_FILE, "lost+found"}:
             raise AlreadyExistsError(
                 _("{path} is not empty").format(path=path),
                 hint=_("Choose a new directory for the vault."),
@@ -262,8 +288,7 @@ def open_vault(path: str, catalog: str = "") -> Vault:
     path = os.path.abspath(path)
     place = os.path.join(path, CONFIG_FILE)
     try:
-        with open(place, "rb") as file:
-            data = file.read(_MAX_CONFIG_BYTES)
+        data = read_regular(place, _MAX_CONFIG_BYTES)
     except OSError as error:
         raise NotFoundError(
             _("there is no vault at {path}").format(path=path),
@@ -272,7 +297,7 @@ def open_vault(path: str, catalog: str = "") -> Vault:
     try:
         config = tomllib.loads(data.decode("utf-8"))
         layout, identifier, policy = (config[key] for key in ("layout", "identifier", "policy"))
-        if not isinstance(identifier, str) or not isinstance(policy, str):
+        if not isinstance(policy, str) or not _IDENTIFIER.fullmatch(identifier):
             raise TypeError
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise VaultError(

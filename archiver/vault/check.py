@@ -19,6 +19,7 @@ from archiver.catalog.model import SEALED, START, Position
 from archiver.catalog.taking import in_parts
 from archiver.custody import Link, TreeHash, line_digest
 from archiver.errors import CatalogError, LogError, StorageError
+from archiver.filesystem import open_regular
 from archiver.i18n import _
 from archiver.pki.anchors import Anchors
 from archiver.vault import Vault
@@ -93,6 +94,7 @@ def check_logs(
             problems += _of_case(vault, log, catalog)
     text = _("MISSING: there are bags, and no log that tells of them")
     problems += [LogProblem(path=path, problem=text) for path in vault.without_log()]
+    problems += _of_replicas(vault)
     for head in missing.values():
         text = _("no chain has the head {head}: events behind it were cut off or changed")
         problems.append(LogProblem(path=vault.path, problem=text.format(head=head)))
@@ -145,6 +147,15 @@ class _Reading:
         )
 
 
+def _of_replicas(vault: Vault) -> Iterator[LogProblem]:
+    """Each replica keeps copies of the logs: what they saw must still be there."""
+    for place in vault.replicas():
+        for case in vault.cases() if not place.reachable() else ():
+            problem = place.compare_log(case, vault.log_path(case))
+            if problem:
+                yield LogProblem(path=vault.log_path(case), problem=f"{place.name}: {problem}")
+
+
 def _of_case(vault: Vault, log: CaseLog, catalog: Catalog) -> Iterator[LogProblem]:
     if log.torn:
         text = _("the last line was torn by a crash; the next event will say so")
@@ -166,7 +177,7 @@ def _of_bag(path: str, expected: str) -> str:
     if not os.path.isdir(path):
         return _("MISSING: the log says that this bag was sealed")
     try:
-        with open(os.path.join(path, SIGNED_FILE), "rb") as file:
+        with open(open_regular(os.path.join(path, SIGNED_FILE)), "rb") as file:
             found = hashlib.file_digest(file, "sha512").hexdigest()
     except OSError as error:
         return _("can't be read: {reason}").format(reason=error.strerror or str(error))

@@ -9,14 +9,15 @@ torn is recognised: it is set aside beside the log, and the next event says so.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
 
 from archiver.catalog.model import START, Position
 from archiver.custody import MAX_EVENT_BYTES, Event, Link, chain_lines, line_digest, parse_event
-from archiver.errors import FormatError, LogError, storage_error
-from archiver.filesystem import sync_directory, write_new_file
+from archiver.errors import ArchiverError, FormatError, LogError, storage_error
+from archiver.filesystem import open_regular, sync_directory, write_new_file
 from archiver.i18n import N_, _
 
 __all__ = ["CaseLog", "read_links"]
@@ -39,7 +40,7 @@ class CaseLog:
         if self.position.lines == 0:
             return True
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = open_regular(self.path)
             try:
                 begin = self.position.size - self.position.tail
                 line = os.pread(descriptor, self.position.tail, begin)
@@ -48,7 +49,7 @@ class CaseLog:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise storage_error(error, self.path) from error
+            raise self._unreadable(error) from error
         return line_digest(line) == self.position.head
 
     def read(self) -> Iterator[Link]:
@@ -70,7 +71,16 @@ class CaseLog:
         except FormatError as error:
             raise self.broken(self.position.lines + 1, error) from error
         except OSError as error:
-            raise storage_error(error, self.path) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> ArchiverError:
+        """A link or a pipe in a log's place is no log, whatever it leads to."""
+        if error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
+            return LogError(
+                _("{path} is not a regular file").format(path=self.path),
+                hint=_("Put the log back from a copy; a vault's logs are no links."),
+            )
+        return storage_error(error, self.path)
 
     def broken(self, line: int, error: FormatError) -> LogError:
         """``error``, met at ``line``, for people."""
@@ -84,7 +94,7 @@ class CaseLog:
     def _lines(self) -> Iterator[bytes]:
         """Lines with their ends; the last may lack it. None is longer than can be right."""
         try:
-            with open(self.path, "rb") as file:
+            with open(open_regular(self.path), "rb") as file:
                 file.seek(self.position.size)
                 while line := file.readline(MAX_EVENT_BYTES + 1):
                     yield line
@@ -130,7 +140,11 @@ class CaseLog:
         place = f"{self.path}.torn-{digest[:16]}"
         if not os.path.exists(place):
             write_new_file(place, self.torn, 0o600)
-        os.truncate(self.path, self.position.size)
+        descriptor = open_regular(self.path, os.O_WRONLY)
+        try:
+            os.ftruncate(descriptor, self.position.size)
+        finally:
+            os.close(descriptor)
         detail = {"set_aside": os.path.basename(place), "sha256": digest, "size": len(self.torn)}
         self.torn = b""
         return Event(type="modification", at=next_event.at, detail=detail)

@@ -17,13 +17,13 @@ from itertools import zip_longest
 
 from archiver.catalog import Catalog, Incident, open_catalog
 from archiver.catalog.sqlite import companions, remove_companions
-from archiver.errors import CatalogError, StorageError, storage_error
+from archiver.errors import CatalogError, LogError, StorageError, storage_error
 from archiver.filesystem import sync_directory
 from archiver.vault import Vault
 from archiver.vault.log import CaseLog
 from archiver.vault.records import take_in
 
-__all__ = ["CatalogReport", "check_catalog", "rebuild_catalog"]
+__all__ = ["CatalogReport", "Rebuilt", "check_catalog", "rebuild_catalog"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +41,22 @@ class CatalogReport:
         return not self.problem and not self.differing
 
 
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """How many events were taken in, and what is wrong with the logs."""
+
+    events: int
+    broken: tuple[LogError, ...]
+
+
 def rebuild_catalog(
     vault: Vault,
     now: datetime,
     wait_seconds: float = 10.0,
     tell: Callable[[int], None] = lambda _count: None,
-) -> int:
-    """Make the catalog anew; how many events were taken in. Raises LogError where a log is
-    broken, LockedError, StorageError; then the old one is as it was.
+) -> Rebuilt:
+    """Make the catalog anew. A log that is broken is taken in as far as it can be read, and
+    stops its own case only. Raises LockedError, StorageError; then the old one is as it was.
     """
     with vault.locked("catalog rebuild", wait_seconds):
         new = f"{vault.catalog}.new"
@@ -56,23 +64,26 @@ def rebuild_catalog(
         told = _told(vault)
         try:
             with open_catalog(new, durable=False) as catalog:
-                count = _fill(catalog, vault, tell)
+                rebuilt = _fill(catalog, vault, tell)
                 catalog.mark_told(told, now)
             _put_in_place(new, vault.catalog)
         except OSError as error:
             raise storage_error(error, vault.catalog) from error
         finally:
             _remove(new)
-    return count
+    return rebuilt
 
 
-def _fill(catalog: Catalog, vault: Vault, tell: Callable[[int], None]) -> int:
-    count = 0
+def _fill(catalog: Catalog, vault: Vault, tell: Callable[[int], None]) -> Rebuilt:
+    count, broken = 0, []
     for case in vault.cases():
         log = CaseLog(case, vault.log_path(case))
-        take_in(catalog, log, tell)
-        count += log.position.lines
-    return count
+        try:
+            take_in(catalog, log, tell)
+        except LogError as error:
+            broken.append(error)
+        count += catalog.position(case).lines
+    return Rebuilt(events=count, broken=tuple(broken))
 
 
 def _told(vault: Vault) -> list[Incident]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 
 from archiver.catalog import Catalog, FactError, Position, open_catalog
+from archiver.catalog.facts import fact_of
 from archiver.catalog.model import START
 from archiver.custody import Event, Link
-from archiver.errors import LockedError, LogError
+from archiver.errors import LockedError, LogError, StorageError
 from archiver.i18n import _
 from archiver.vault import Vault
 from archiver.vault.log import CaseLog
@@ -87,6 +87,8 @@ class Records:
         """Write events down: in the log, synced, then in the catalog. Raises StorageError;
         then the log is as it was. The caller is the vault's writer.
         """
+        for event in events:  # what couldn't be read again is not written
+            fact_of(case, Link(seq=1, prev=START.head, event=event))
         log = self.log(case)
         take_in(self.catalog, log)
         links = log.append(events)
@@ -96,11 +98,21 @@ class Records:
 def take_in(
     catalog: Catalog, log: CaseLog, tell: Callable[[int], None] = lambda _count: None
 ) -> None:
-    """Take in the rest of ``log``. ``tell`` hears how many events were taken in."""
-    links = log.read()
-    while batch := list(islice(links, _BATCH)):
-        take_links(catalog, log, batch)
-        tell(len(batch))
+    """Take in the rest of ``log``, of a broken one what comes before. ``tell`` hears how many
+    events were taken in.
+    """
+    batch: list[Link] = []
+    try:
+        for link in log.read():
+            batch.append(link)
+            if len(batch) == _BATCH:
+                take_links(catalog, log, batch)
+                tell(len(batch))
+                batch = []
+    finally:
+        if batch:
+            take_links(catalog, log, batch)
+            tell(len(batch))
 
 
 def take_links(catalog: Catalog, log: CaseLog, links: Sequence[Link]) -> None:
@@ -113,7 +125,7 @@ def take_links(catalog: Catalog, log: CaseLog, links: Sequence[Link]) -> None:
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        return os.lstat(path).st_size
     except FileNotFoundError:
         return 0
 
@@ -132,24 +144,27 @@ def writing(vault: Vault, what: str, wait_seconds: float) -> Iterator[Records]:
 @contextlib.contextmanager
 def reading(vault: Vault, wait_seconds: float = 10.0) -> Iterator[Records]:
     """Records to be asked. A catalog that is behind is brought up to date, unless somebody
-    is writing just now, who does that. Where it can't be written (a vault on a disk that is
-    read-only), one in memory is made from the logs.
+    is writing just now, who does that. Where it can't be written (a disk that is read-only, or
+    full), one in memory is made from the logs.
 
     Raises CatalogError, StorageError, and LockedError where there is no catalog yet and
     somebody is writing.
     """
-    if not os.access(os.path.dirname(vault.catalog), os.W_OK):
-        with open_catalog() as catalog:
-            records = Records(vault, catalog)
+    with contextlib.ExitStack() as stack:
+        try:
+            records = _from_disk(vault, wait_seconds, stack)
+        except StorageError:  # read-only, full, failing: the logs can be read all the same
+            records = Records(vault, stack.enter_context(open_catalog()))
             records.catch_up()
-            yield records
-        return
-    if not os.path.exists(vault.catalog):
+        yield records
+
+
+def _from_disk(vault: Vault, wait_seconds: float, stack: contextlib.ExitStack) -> Records:
+    if not os.path.lexists(vault.catalog):
         with writing(vault, "catalog", wait_seconds):
             pass
-    with open_catalog(vault.catalog) as catalog:
-        records = Records(vault, catalog)
-        if records.is_behind():
-            with contextlib.suppress(LockedError), writing(vault, "catalog", 0.0) as writer:
-                records.broken |= writer.broken
-        yield records
+    records = Records(vault, stack.enter_context(open_catalog(vault.catalog)))
+    if records.is_behind():
+        with contextlib.suppress(LockedError), writing(vault, "catalog", 0.0) as writer:
+            records.broken |= writer.broken
+    return records
