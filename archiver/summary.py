@@ -88,7 +88,8 @@ def summarise(vault: Vault, every_days: float, now: datetime) -> Summary:
         counted = [
             one
             for one in storages
-            if not one.reachable() or not records.catalog.overdue([one.name], before, latest)
+            if not one.reachable()
+            or (one.name and not records.catalog.overdue([one.name], before, latest))
         ]
         copies = records.catalog.good_copies({one.name: _disk(one) for one in counted})
         overdue = records.catalog.overdue(names, before, latest)

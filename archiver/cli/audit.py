@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,6 +120,11 @@ def add_audit(app: typer.Typer, summary: str) -> None:
         if everything and (due or days is not None):
             raise UsageError(
                 _("--all doesn't go with --due or --days"), hint=_("See 'archiver audit --help'.")
+            )
+        if days is not None and not math.isfinite(days):
+            raise UsageError(
+                _("{text} is no number of days").format(text=days),
+                hint=_("See 'archiver audit --help'."),
             )
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         every = load_policy(opened.policy).audit.every_days if days is None else days

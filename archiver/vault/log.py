@@ -37,7 +37,7 @@ class CaseLog:
         """Whether the log still has, up to the position, what was read there: the last line
         is the same, and with it the whole chain. Raises StorageError.
         """
-        if self.position.lines == 0:
+        if self.position.lines == 0 and not os.path.lexists(self.path):
             return True
         try:
             descriptor = open_regular(self.path)
@@ -50,7 +50,7 @@ class CaseLog:
             return False
         except OSError as error:
             raise self._unreadable(error) from error
-        return line_digest(line) == self.position.head
+        return self.position.lines == 0 or line_digest(line) == self.position.head
 
     def read(self) -> Iterator[Link]:
         """The events behind the position, which goes on with each. Raises LogError where the
