@@ -250,9 +250,8 @@ def test_on_a_disk_that_is_read_only(
 def test_no_room_for_the_catalog(lived: Vault, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "small", "size=40k") as small:
         vault = open_vault(lived.path, str(small / "catalog.sqlite"))
-        with pytest.raises(StorageError, match="no space"):
-            items(vault)
-        with pytest.raises(StorageError, match="no space"):
+        assert items(vault) == items(open_vault(lived.path))  # read from the logs
+        with pytest.raises(StorageError):
             rebuild_catalog(vault, NOW)
     assert check_catalog(open_vault(lived.path)).is_right
 
