@@ -247,7 +247,7 @@ class Staging:
 
 class BatchStaging:
     """One staging directory in ``directory`` for bags that are made together, locked while it
-    exists. It goes with the last of its slots.
+    exists. Once it is complete it goes with the last of its slots.
     """
 
     def __init__(self, directory: str) -> None:
@@ -257,6 +257,7 @@ class BatchStaging:
         self.weaknesses: frozenset[str] = frozenset()
         self._made = 0
         self._open: set[str] = set()
+        self._complete = False
 
     def open(self) -> None:
         """Make the directory and learn what its file system can't do. Raises StorageError."""
@@ -297,6 +298,12 @@ class BatchStaging:
     def leave(self, place: str) -> None:
         """The slot ``place`` is done with."""
         self._open.discard(place)
+        if self._complete and not self._open:
+            self.close()
+
+    def complete(self) -> None:
+        """No more slots are asked for: the last that is left takes the directory with it."""
+        self._complete = True
         if not self._open:
             self.close()
 
