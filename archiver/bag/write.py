@@ -499,10 +499,7 @@ class BagWriter:
             self._write("bagit.txt", ["BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"]),
             self._write("bag-info.txt", self._info_lines()),
             self._write("VERIFY.txt", [verify_text()]),
-            *(
-                self._write_bytes(path, [data])
-                for path, data in self._request.tag_files.items()
-            ),
+            *(self._write_bytes(path, [data]) for path, data in self._request.tag_files.items()),
             self._write(
                 SIDECAR_PATH, sidecar_lines(self._plan, self._holes, self._request.sidecar)
             ),
@@ -523,20 +520,23 @@ class BagWriter:
     def _write_bytes(self, path: str, portions: Iterable[bytes]) -> tuple[str, dict[str, str]]:
         """Write a tag file and hash what was written; (path, digest by algorithm)."""
         hashers = {algorithm.name: algorithm.new() for algorithm in self._request.algorithms}
-        full = os.path.join(self.staging.bag, path)
-        if os.path.lexists(full):  # left by an earlier run that was killed here
-            os.unlink(full)
-        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with open(descriptor, "wb", buffering=0) as file:
+        with open(self._new_file(path), "wb", buffering=0) as file:
             for portion in portions:
                 for hasher in hashers.values():
                     hasher.update(portion)
                 view = memoryview(portion)
                 while view:
                     view = view[file.write(view) :]
-            if self._request.read_only and "modes" not in self._weaknesses:
-                os.chmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~WRITE_BITS)
         return path, {name: hasher.hexdigest() for name, hasher in hashers.items()}
+
+    def _new_file(self, path: str) -> int:
+        """A tag file to write to, made with the mode that it keeps."""
+        full = os.path.join(self.staging.bag, path)
+        if self.staging.resumes and os.path.lexists(full):  # a run was killed here
+            os.unlink(full)
+        keeps_modes = "modes" not in self._weaknesses
+        mode = 0o444 if self._request.read_only and keeps_modes else 0o666
+        return os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
 
     def _manifest_lines(self, algorithm: Algorithm) -> Iterator[str]:
         offset = self._offset(algorithm)

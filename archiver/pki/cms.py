@@ -155,7 +155,7 @@ def _certificates(signed: Any) -> tuple[Certificate, ...]:
     for choice in found:
         if choice.name == "certificate":
             try:
-                kept.append(Certificate.parse(choice.chosen.dump()))
+                kept.append(_parsed(choice.chosen.dump()))
             except FormatError:
                 continue  # not the signer's, or the signer won't be found
     return tuple(kept)
@@ -164,17 +164,27 @@ def _certificates(signed: Any) -> tuple[Certificate, ...]:
 def _signer_certificate(signer: Any, certificates: Sequence[Certificate]) -> Certificate:
     identifier = signer["sid"]
     for certificate in certificates:
-        asn1 = asn1_x509.Certificate.load(certificate.der)
+        issuer, serial_number, key_identifier = _identifiers(certificate)
         if identifier.name == "issuer_and_serial_number":
-            wanted = identifier.chosen
-            if (
-                wanted["serial_number"].native == asn1.serial_number
-                and wanted["issuer"].dump() == asn1.issuer.dump()
-            ):
+            named = identifier.chosen
+            if (named["serial_number"].native, named["issuer"].dump()) == (serial_number, issuer):
                 return certificate
-        elif asn1.key_identifier and identifier.chosen.native == asn1.key_identifier:
+        elif key_identifier and identifier.chosen.native == key_identifier:
             return certificate
     raise CmsError(N_("it doesn't hold its signer's certificate"))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(der: bytes) -> Certificate:
+    """The same few certificates are met in every signature. Raises FormatError."""
+    return Certificate.parse(der)
+
+
+@functools.lru_cache(maxsize=64)
+def _identifiers(certificate: Certificate) -> tuple[bytes, int, bytes | None]:
+    """Its issuer (DER), its serial number, its subject key identifier."""
+    asn1 = asn1_x509.Certificate.load(certificate.der)
+    return asn1.issuer.dump(), asn1.serial_number, asn1.key_identifier
 
 
 def _attributes(signer: Any) -> dict[str, Any]:
@@ -316,10 +326,11 @@ def make_signed_data(
     digest = digest_for(key)
     kind = "rsassa_pkcs1v15" if isinstance(key, rsa.RSAPrivateKey) else f"{digest}_ecdsa"
     frame = _frame(certificate, tuple(chain), digest, kind)
+    hashed = element(_OCTETS, hashlib.new(digest, content).digest())
     attributes = sorted(  # a SET OF in DER
         [
             *frame.attributes,
-            element(_SEQUENCE, frame.message_digest, _octets(hashlib.new(digest, content).digest())),
+            element(_SEQUENCE, frame.message_digest, element(_SET, hashed)),
             element(_SEQUENCE, frame.signing_time, element(_SET, _time(now).dump())),
         ]
     )
@@ -385,10 +396,6 @@ def _frame(
         message_digest=cms.CMSAttributeType("message_digest").dump(),
         signing_time=cms.CMSAttributeType("signing_time").dump(),
     )
-
-
-def _octets(data: bytes) -> bytes:
-    return element(_SET, element(_OCTETS, data))
 
 
 def _time(now: datetime) -> Any:

@@ -197,9 +197,7 @@ def create_bag(
             read_back(staged, progress, options.workers)
         seal_staged(staged, options)
 
-    return write_bag(
-        plan, destination, bag_request(plan, options), progress=progress, seal=finish
-    )
+    return write_bag(plan, destination, bag_request(plan, options), progress=progress, seal=finish)
 
 
 def bag_request(plan: Plan, options: CreateOptions) -> BagRequest:
