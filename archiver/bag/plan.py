@@ -344,7 +344,7 @@ class _Planner:
     def _top_name(self, source: str, name: str, targets: dict[str, str]) -> str:
         """The name of one of several sources below ``data/``."""
         stored = short_name(encode_name(name)) if self._options.encode_names else name
-        if stored != encode_name(name):
+        if not self._options.encode_names and stored != encode_name(name):
             self._findings.add(_odd_name(name), source)
         if fold(stored) in targets:
             if self._options.encode_names:

@@ -11,6 +11,7 @@ filled. A source that changes meanwhile is noticed by size, times and inode.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -26,7 +27,7 @@ from archiver.bag.model import BagInfo, Oxum
 from archiver.bag.names import encode_path
 from archiver.bag.plan import Plan, PlannedDirectory
 from archiver.bag.progress import Progress, Silent
-from archiver.bag.proofs import SIGNATURES
+from archiver.bag.proofs import SIGNATURES, SIGNED_FILE
 from archiver.bag.sidecar import SIDECAR_PATH, Holes, sidecar_lines
 from archiver.bag.stage import Finished, Slot, Staging, refuse_existing
 from archiver.bag.verifytext import verify_text
@@ -222,6 +223,8 @@ class BagWriter:
         self._places: dict[str, list[tuple[PlannedDirectory, int]]] = {}
         self._indexed: PlannedDirectory | None = None
         self._index: dict[str, int] = {}
+        self.signed_digest = ""
+        """SHA-512 of tagmanifest-sha512.txt as it was written."""
 
     def stage(self) -> None:
         """Copy the payload and write the tag files. Raises ArchiverError."""
@@ -266,12 +269,14 @@ class BagWriter:
         """Refuse early names that the file system can't keep."""
         troubled = [one for one in self._plan.findings if one.code == "W-SRC-020"]
         if "names" in self._weaknesses and troubled:
-            raise StorageError(
+            refused = StorageError(
                 _("the destination's file system can't keep the name {path}").format(
                     path=troubled[0].path
                 ),
                 hint=_("Choose a destination on another file system, or leave it out."),
             )
+            refused.errno = errno.EILSEQ
+            raise refused
 
     def _make_directories(self) -> None:
         bag = self.staging.bag
@@ -511,7 +516,9 @@ class BagWriter:
         tag_files.sort()
         for algorithm in self._request.algorithms:
             lines = (f"{found[algorithm.name]}  {encode_path(path)}\n" for path, found in tag_files)
-            self._write(f"tagmanifest-{algorithm.name}.txt", lines)
+            path, digests = self._write(f"tagmanifest-{algorithm.name}.txt", lines)
+            if path == SIGNED_FILE:
+                self.signed_digest = digests["sha512"]
 
     def _write(self, path: str, lines: Iterable[str]) -> tuple[str, dict[str, str]]:
         """Write a tag file of text; as :meth:`_write_bytes`."""

@@ -172,15 +172,15 @@ def commit(
         else:
             done.append(outcome if isinstance(outcome, ArchiverError) else one)
     ends: list[tuple[Item, Event]] = []
-    for index, one in enumerate(done):
-        if isinstance(one, StagedItem) and one.item.state == BEGUN:
+    for index, made in enumerate(done):
+        if isinstance(made, StagedItem) and made.item.state == BEGUN:
             try:
-                detail = facts(one.path, one.item, one.payload)
+                detail = facts(made.path, made.item, made.payload)
             except ArchiverError as error:
                 done[index] = error
                 continue
             at = options.create.now
-            ends.append((one.item, Event(type="ingestion end", at=at, detail=detail)))
+            ends.append((made.item, Event(type="ingestion end", at=at, detail=detail)))
     end(vault, case, ends, options)
     return [one if isinstance(one, ArchiverError) else _ingested(one) for one in done]
 

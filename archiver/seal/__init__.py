@@ -7,6 +7,7 @@ from its place.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -261,7 +262,7 @@ def read_back(staged: str, progress: Progress | None, workers: int | None) -> No
     _facts, findings = _check(staged, progress, workers)
     for finding in findings:
         if finding.severity is not Severity.WARNING:
-            raise StorageError(
+            failing = StorageError(
                 _("what was written can't be read back: {path}: {message}").format(
                     path=finding.path, message=finding.message
                 ),
@@ -270,6 +271,8 @@ def read_back(staged: str, progress: Progress | None, workers: int | None) -> No
                     " Nothing was left behind."
                 ),
             )
+            failing.errno = errno.EIO
+            raise failing
 
 
 def check_written(

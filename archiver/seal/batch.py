@@ -57,6 +57,11 @@ class StagedBag:
         """The SHA-512 of each source file as it was copied, by its path below its root."""
         return self._writer.digests(ALGORITHMS["sha512"])
 
+    @property
+    def signed_digest(self) -> str:
+        """SHA-512 of what was signed, tagmanifest-sha512.txt."""
+        return self._writer.signed_digest
+
     def written(self) -> WrittenBag:
         """What was made, once it is in its place."""
         return self._writer.written()
