@@ -36,6 +36,7 @@ from archiver.errors import (
     NotFoundError,
     SourceError,
     StorageError,
+    storage_error,
 )
 from archiver.filesystem import free_space
 from archiver.fixity import Result, check_copy
@@ -130,8 +131,8 @@ class VaultSink:
         try:
             sources = [_source(one) for one in ready]
             made = ingest.prepare(self._vault, self._case, sources, self._ingest_options())
-        except ArchiverError as error:
-            made = [error] * len(ready)
+        except (ArchiverError, OSError) as error:
+            made = [_told(error)] * len(ready)
         outcomes = iter(made)
         return [
             one if isinstance(one, Failed) else self._prepared(one, next(outcomes))
@@ -161,8 +162,8 @@ class VaultSink:
         signed = {one.item.item: one.staged.signed_digest for one in staged if one.staged}
         try:
             made = ingest.commit(self._vault, self._case, staged, self._ingest_options(seal=False))
-        except ArchiverError as error:
-            made = [error] * len(known)
+        except (ArchiverError, OSError) as error:
+            made = [_told(error)] * len(known)
         outcomes = {
             one.item: _failed(one.unit, found)
             if isinstance(found, ArchiverError)
@@ -240,8 +241,8 @@ class DirectorySink:
             if ready:
                 create = self._options.create()
                 made = stage_bags(self._directory, [self._order(one, create) for one in ready])
-        except ArchiverError as error:
-            made = [error] * len(ready)
+        except (ArchiverError, OSError) as error:
+            made = [_told(error)] * len(ready)
         outcomes = iter(made)
         return [
             self._prepared(one, next(outcomes)) if isinstance(one, _Planned) else one
@@ -492,6 +493,11 @@ def _failed(unit: Unit, error: ArchiverError) -> Failed:
         return Failed(unit=unit, kind=kind, reason=reason)
     kind = "sink" if isinstance(error, _PAUSING) else "refused"
     return Failed(unit=unit, kind=kind, reason=error.message)
+
+
+def _told(error: ArchiverError | OSError) -> ArchiverError:
+    """What keeps a whole batch from being made."""
+    return error if isinstance(error, ArchiverError) else storage_error(error, "")
 
 
 def _reason(error: ArchiverError) -> str:
