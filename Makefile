@@ -59,6 +59,7 @@ bench: $(VENV)/run.stamp
 	@mkdir -p build
 	$(BIN)/python -m benchmarks.seal build/seal.md build/seal.json
 	$(BIN)/python -m benchmarks.vault --scale $(SCALE) build/vault.md build/vault.json
+	$(BIN)/python -m benchmarks.watch --scale $(SCALE) --place build build/watch.md build/watch.json
 	$(BIN)/python -m benchmarks --scale $(SCALE) --markdown build/benchmarks.md --json build/benchmarks.json
 
 soak: $(VENV)/dev.stamp
