@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import BaseServer, TCPServer, ThreadingMixIn
-from typing import Any
+from typing import Any, Self
 
 from archiver import __version__
 from archiver.errors import StorageError
@@ -171,7 +171,7 @@ class Endpoints:
         with contextlib.suppress(StorageError):  # a machine without IPv6
             self._servers.append(_listen(pages, socket.AF_INET6, "::1", self.port))
 
-    def __enter__(self) -> Endpoints:
+    def __enter__(self) -> Self:
         for server in self._servers:
             threading.Thread(target=server.serve_forever, daemon=True, name="endpoints").start()
         return self
@@ -234,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.connection.settimeout(_REQUEST_SECONDS)
-        self.rfile = io.BufferedReader(io.BytesIO(_read_head(self.connection)))  # type: ignore[type-var]
+        self.rfile = io.BufferedReader(io.BytesIO(_read_head(self.connection)))
 
     def do_GET(self) -> None:
         host = self.headers.get_all("Host") or []
