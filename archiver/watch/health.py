@@ -96,4 +96,4 @@ def without_names(text: str, known: Iterable[str] = ()) -> str:
     """
     for path in sorted(filter(None, known), key=len, reverse=True):
         text = text.replace(path, "…")
-    return re.sub(r"[^\s…'\"(]*/.*", "…", text, flags=re.DOTALL)
+    return re.sub(r"[^\s'\"(]*/.*", "…", text, flags=re.DOTALL)
