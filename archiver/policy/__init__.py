@@ -73,7 +73,7 @@ class WatchPolicy:
     what happens to the original then.
 
     Patterns are those of a shell and go by a file's name, or by its path below the folder
-    where they hold a ``/``; one without wildcards matches the end of a name.
+    where they hold a ``/``; ``.part``, without wildcards, is the end of a name.
     """
 
     quiet_seconds: int = 5

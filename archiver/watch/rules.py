@@ -91,8 +91,9 @@ class _Patterns:
 
 
 def _name(pattern: str) -> str:
-    """``.part`` is the end of a name; cases don't count: Windows writes to shares."""
-    return fnmatch.translate(pattern if _WILDCARDS.search(pattern) else f"*{pattern}")
+    """``.part`` is the end of a name; case doesn't count: Windows writes to shares."""
+    is_end = pattern.startswith(".") and not _WILDCARDS.search(pattern)
+    return fnmatch.translate(f"*{pattern}" if is_end else pattern)
 
 
 def _joined(expressions: Iterable[str]) -> re.Pattern[str] | None:

@@ -15,6 +15,7 @@ from archiver.watch.rules import Rules
         (b"d/a.jpg.part", True),
         (b"a.PART", True),
         (b"particle", False),
+        (b"my-desktop.ini", False),
         (b"~$letter.docx", True),
         (b"d/.DS_Store", True),
         (b".archiver-staging-0123", True),
