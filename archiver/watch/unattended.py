@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from archiver.errors import ArchiverError
 from archiver.i18n import _
 from archiver.seal import Sealing
 from archiver.watch.model import Done, Failed, Prepared, Sink, Unit
 
-__all__ = ["KeySink", "Opener"]
+__all__ = ["KeySink", "Opener", "Warn"]
 
 _AGAIN_SECONDS = 10.0
 """Until a key that couldn't be opened is tried again: deriving one costs a second."""
@@ -24,17 +25,19 @@ _CHECK_SECONDS = 60.0
 
 class Opener:
     """``open_keys`` gives open keys or raises ArchiverError; ``check`` raises where they may
-    not be used any more (expired, revoked). A failure is kept for a while, and told.
+    not be used any more (expired, revoked); ``first`` are open already. A failure is kept
+    for a while, and told.
     """
 
     def __init__(
         self,
         open_keys: Callable[[], Sealing],
         check: Callable[[Sealing], None],
+        first: Sealing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open_keys, self._check, self._clock = open_keys, check, clock
-        self._sealing: Sealing | None = None
+        self._sealing = first
         self._problem = ""
         self._next = float("-inf")
 
@@ -55,6 +58,13 @@ class Opener:
         return self._sealing, self._problem
 
 
+class Warn(Protocol):
+    """Tells that bags are made ``unsigned`` from now on, or no longer."""
+
+    def __call__(self, text: str, *, unsigned: bool) -> None:
+        """Once for each change."""
+
+
 class KeySink:
     """``make`` gives a sink that signs with the keys it is given, or with none. What was
     prepared is committed by the sink that prepared it.
@@ -65,11 +75,11 @@ class KeySink:
         make: Callable[[Sealing | None], Sink],
         opener: Opener,
         *,
-        unsigned: str,
-        warn: Callable[[str], None] = lambda _text: None,
+        allow_unsigned: bool,
+        warn: Warn,
     ) -> None:
         self._make, self._opener, self._warn = make, opener, warn
-        self._allow = unsigned == "allow"
+        self._allow = allow_unsigned
         self._sealing: Sealing | None = None
         self._warned = False
         self._sink = make(None)
@@ -84,11 +94,9 @@ class KeySink:
             return _("no key to sign with: {reason}").format(reason=missing)
         if bool(missing) != self._warned:
             self._warned = bool(missing)
-            self._warn(
-                _("bags are made unsigned, as the policy allows: {reason}").format(reason=missing)
-                if missing
-                else _("bags are signed again")
-            )
+            text = _("bags are made unsigned, as the policy allows: {reason}")
+            text = text.format(reason=missing) if missing else _("bags are signed again")
+            self._warn(text, unsigned=self._warned)
         return self._sink.problem()
 
     def prepare(self, units: Sequence[Unit]) -> list[Prepared | Failed]:
