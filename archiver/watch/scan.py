@@ -187,10 +187,10 @@ class _Pass:
 
     def __init__(self, scanner: Scanner, root: int) -> None:
         self._scanner = scanner
-        self._journal = scanner._journal  # noqa: SLF001  # two halves of one thing
-        self._rules = scanner._rules  # noqa: SLF001
-        self._renumbers = scanner._identity.renumbers  # noqa: SLF001
-        self._monotonic = scanner._monotonic  # noqa: SLF001
+        self._journal = scanner._journal  # two halves of one thing
+        self._rules = scanner._rules
+        self._renumbers = scanner._identity.renumbers
+        self._monotonic = scanner._monotonic
         self._root = root
         self._look = Look()
         self._todo: list[Callable[[], None]] = []
@@ -293,7 +293,7 @@ class _Pass:
                     change()
             self._todo.clear()
         self._told = self._monotonic()
-        self._scanner._between()  # noqa: SLF001
+        self._scanner._between()
 
     def _everything_gone(self, directory: bytes) -> None:
         for row in self._journal.of_directory(directory):
