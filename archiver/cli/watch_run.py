@@ -202,7 +202,7 @@ def _watcher(
             path = journal_path(target.identifier, folder)
             journal = stack.enter_context(Journal(path))
             remember_folder(journal, folder, target.told)
-            roots.append(WatchedRoot(path=os.fsencode(folder), policy=rule, journal=journal))
+            roots.append(WatchedRoot(path=folder, policy=rule, journal=journal))
         yield Watcher(roots, sink, hints=wish.hints)
 
 

@@ -1,4 +1,4 @@
-"""``archiver watch status | retry | release``: the question of whoever stands at the folder.
+"""``archiver watch status | retry | release | accept``: for whoever stands at the folder.
 
 Job: say whether a file is safe now, where, since when. Limits: reads journals and the one
 file's own times; what a bag holds is proved by ``bag verify`` and ``audit``.
@@ -70,10 +70,10 @@ def _json_option() -> Any:
 
 
 def add_status(app: typer.Typer) -> None:
-    """``status``, ``retry``, ``release``."""
+    """``status``, ``retry``, ``release``, ``accept``."""
 
     @app.command(
-        help=_("Is this file archived, where, since when? Without FILE: how each folder stands."),
+        help=_("Say whether a file is safe now; without FILE, how each folder stands."),
         epilog=_("Example: archiver watch status inbox/video.mp4"),
     )
     def status(
@@ -91,46 +91,59 @@ def add_status(app: typer.Typer) -> None:
                 return _tell_file(journals, file, output, as_json=as_json)
             return _tell_folders(journals, output, as_json=as_json)
 
-    def request(what: str, files: list[str], told: str, *, as_json: bool) -> int:
-        output, asked = Output(), []
-        with _journals() as journals:
-            for file in files:
-                asked += [_ask(what, place, path) for place, path in _found(journals, file)]
-        if as_json:
-            output.json({"schema": "archiver/watch-request/1", "request": what, "files": asked})
-            return 0
-        for one in asked:
-            output.line(printable(f"{one}: {told}"))
-        return 0
-
     @app.command(
         help=_("Try again to archive files that are in quarantine."),
         epilog=_("Example: archiver watch retry inbox/video.mp4"),
     )
     def retry(
-        files: Annotated[
-            list[str],
-            typer.Argument(metavar="FILE...", help=_("Which."), show_default=False),
-        ],
+        files: Annotated[list[str], _files_argument()],
         as_json: Annotated[bool, _json_option()] = False,
     ) -> int:
-        return request("retry", files, _("the watcher will try again"), as_json=as_json)
+        return _request("retry", files, _("the watcher will try again"), as_json=as_json)
 
     @app.command(
-        help=_(
-            "Let files in quarantine be: they are not archived and stay where they are, until"
-            " they change."
-        ),
+        help=_("Let files in quarantine be: they stay as they are, unless they change."),
         epilog=_("Example: archiver watch release inbox/broken.mp4"),
     )
     def release(
-        files: Annotated[
-            list[str],
-            typer.Argument(metavar="FILE...", help=_("Which."), show_default=False),
+        files: Annotated[list[str], _files_argument()],
+        as_json: Annotated[bool, _json_option()] = False,
+    ) -> int:
+        return _request("release", files, _("it will be left as it is"), as_json=as_json)
+
+    @app.command(
+        help=_("Say that the folder which lies there now is the right one: on a new disk, say."),
+        epilog=_("Example: archiver watch accept inbox"),
+    )
+    def accept(
+        folder: Annotated[
+            str, typer.Argument(metavar="FOLDER", help=_("Which."), show_default=False)
         ],
         as_json: Annotated[bool, _json_option()] = False,
     ) -> int:
-        return request("release", files, _("it will be left as it is"), as_json=as_json)
+        return _request("accept", [folder], _("it will be watched from now on"), as_json=as_json)
+
+
+def _files_argument() -> Any:
+    return typer.Argument(metavar="FILE...", help=_("Which."), show_default=False)
+
+
+def _request(what: str, files: list[str], told: str, *, as_json: bool) -> int:
+    """Leave requests in the journals; the watcher takes them, or the next one does."""
+    output, asked, running = Output(), [], True
+    with _journals() as journals:
+        for file in files:
+            for place, path in _found(journals, file):
+                asked.append(_ask(what, place, path))
+                running &= place.is_watched()
+    if as_json:
+        output.json({"schema": "archiver/watch-request/1", "request": what, "files": asked})
+    else:
+        for one in asked:
+            output.line(printable(f"{one}: {told}"))
+    if not running:
+        output.hint(_("No watcher runs for this folder now: it is done by the next one."))
+    return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,11 +242,19 @@ def _found(journals: Iterable[_Place], file: str) -> list[tuple[_Place, bytes]]:
 
 
 def _ask(what: str, place: _Place, path: bytes) -> str:
-    """Leave a request for a file in quarantine. Raises UsageError."""
+    """Leave a request for a file in quarantine, or a folder. Raises UsageError."""
     from archiver.watch.model import State
 
+    name = os.fsdecode(os.path.join(place.folder, path) if path else place.folder)
+    if what == "accept":
+        if path:
+            raise UsageError(
+                _("{path} is not a watched folder itself").format(path=name),
+                hint=_("See 'archiver watch status'."),
+            )
+        place.journal.ask(what)
+        return name
     row = place.journal.at(path)
-    name = os.fsdecode(os.path.join(place.folder, path))
     if row is None or row.state is not State.QUARANTINED:
         raise UsageError(
             _("{path} is not in quarantine").format(path=name),
