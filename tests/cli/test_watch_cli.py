@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,9 +132,9 @@ def test_archived_and_unchanged(kept: Kept, capsys: pytest.CaptureFixture[str]) 
     assert (done.code, done.err) == (0, "")
     assert "ARCHIVED\n" in done.out
     assert "a-E-0001, since 20" in done.out
-    answer = run(capsys, "watch", "status", path, "--json").json
+    answer: Any = run(capsys, "watch", "status", path, "--json").json
     assert answer["watched"] is True
-    (one,) = answer["files"]  # type: ignore[misc,has-type]
+    (one,) = answer["files"]
     assert (one["answer"], one["safe"], one["id"]) == ("archived", True, "a-E-0001")
     path.unlink()
     done = run(capsys, "watch", "status", path)
