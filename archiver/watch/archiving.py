@@ -70,6 +70,9 @@ class Archiver:
         try:
             if lane in folder.needs_recovery:
                 self._recover(folder, lane)
+            if folder.journal.stable_groups(lane, 1):
+                with folder.opened():
+                    pass  # still the same folder
             lots = self._next(folder, lane)
             if lots:
                 self._archive(folder, lots)

@@ -204,10 +204,7 @@ class Watcher:
 
     def _all_settle_at(self) -> float | None:
         """When all that waits has been quiet long enough; None where nothing waits."""
-        times = []
-        for folder in self._folders:
-            if not folder.paused:
-                times.append(folder.journal.last_due())
+        times = [folder.journal.last_due() for folder in self._folders if not folder.paused]
         return max((at for at in times if at is not None), default=None)
 
     # Archiving
@@ -284,35 +281,33 @@ class Watcher:
 
 
 def _planned(root: WatchedRoot, clock: Clock) -> Iterator[Planned]:
-    with tempfile.TemporaryDirectory() as place:
-        with Journal(os.path.join(place, "plan.sqlite")) as scratch:
-            folder = Folder(
-                WatchedRoot(path=root.path, policy=root.policy, journal=scratch),
-                clock,
-                lambda _state, _path, _reason: None,
+    with (
+        tempfile.TemporaryDirectory() as place,
+        Journal(os.path.join(place, "plan.sqlite")) as scratch,
+    ):
+        aside = WatchedRoot(path=root.path, policy=root.policy, journal=scratch)
+        folder = Folder(aside, clock, lambda _state, _path, _reason: None)
+        try:
+            folder.scan()
+        except PausedError:
+            nothing = Planned(
+                root=root.path, path=b"", group=b"", state=State.VANISHED, reason=folder.paused
             )
-            try:
-                folder.scan()
-            except PausedError:
+            yield nothing
+            return
+        for state in (State.SEEN, State.IGNORED):
+            for row in scratch.pages(state):
+                known = root.journal.at(row.path)
+                if known is not None and same(
+                    known.fingerprint, row.fingerprint, renumbers=folder.scanner.renumbers
+                ):
+                    state_now = known.state
+                else:
+                    state_now = state
                 yield Planned(
                     root=root.path,
-                    path=b"",
-                    group=b"",
-                    state=State.VANISHED,
-                    reason=folder.paused,
+                    path=row.path,
+                    group=row.group,
+                    state=state_now,
+                    reason=_(row.reason),
                 )
-                return
-            renumbers = folder.scanner.renumbers
-            for state in (State.SEEN, State.IGNORED):
-                for row in scratch.pages(state):
-                    known = root.journal.at(row.path)
-                    is_known = known is not None and same(
-                        known.fingerprint, row.fingerprint, renumbers=renumbers
-                    )
-                    yield Planned(
-                        root=root.path,
-                        path=row.path,
-                        group=row.group,
-                        state=known.state if known is not None and is_known else state,
-                        reason=_(row.reason),
-                    )
