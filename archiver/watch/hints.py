@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 from archiver.i18n import _
@@ -75,7 +75,10 @@ class Hints:
         observer = Observer()
         try:
             observer.schedule(
-                _Handler(self), os.fsdecode(self._root), recursive=True, event_filter=_events()
+                _Handler(self),  # type: ignore[arg-type]  # only dispatch() is asked for
+                os.fsdecode(self._root),
+                recursive=True,
+                event_filter=_events(),
             )
             observer.start()
         except (OSError, RuntimeError) as error:
@@ -165,7 +168,7 @@ class _Handler:
 class _Warnings(logging.Handler):
     """Counts what watchdog would print. Its threads serve all folders at once."""
 
-    of_all: WeakSet[Hints] = WeakSet()
+    of_all: ClassVar[WeakSet[Hints]] = WeakSet()
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:

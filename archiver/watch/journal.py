@@ -409,18 +409,29 @@ class Journal:
                 (to_text(fingerprint), wait.changed, row.id),
             )
 
+    def refresh(self, row: Row, fingerprint: Fingerprint) -> None:
+        """The same file under the numbers that it has now."""
+        if row.fingerprint != fingerprint:
+            with self._writing() as database:
+                database.execute(
+                    "UPDATE files SET fingerprint = ? WHERE id = ?",
+                    (to_text(fingerprint), row.id),
+                )
+
     def regroup(self, row: Row, group: bytes) -> None:
         """The rules changed: it belongs to another unit."""
         with self._writing() as database:
             database.execute("UPDATE files SET grp = ? WHERE id = ?", (group, row.id))
 
-    def new_version(self, row: Row, fingerprint: Fingerprint, wait: Wait) -> None:
+    def new_version(
+        self, row: Row, fingerprint: Fingerprint, wait: Wait, *, doubted: bool = False
+    ) -> None:
         """What was archived has changed: its row stays as a former version."""
         with self._writing() as database:
             if row.state is State.ARCHIVED:
                 self.turn([row], State.SUPERSEDED)
             database.execute("UPDATE files SET current = 0, due = NULL WHERE id = ?", (row.id,))
-            self.add(row.path, row.group, fingerprint, wait, follows=row.item)
+            self.add(row.path, row.group, fingerprint, wait, doubted=doubted, follows=row.item)
 
     def hurry(self, group: bytes, now: float) -> None:
         """The members of a unit that wait need not wait any longer."""
@@ -467,6 +478,11 @@ class Journal:
         found = self._read(
             "SELECT min(due) FROM files WHERE state IN ('seen', 'archived') AND due IS NOT NULL"
         )
+        return None if found[0][0] is None else float(found[0][0])
+
+    def last_due(self) -> float | None:
+        """When the last of the waiting files can have settled."""
+        found = self._read("SELECT max(due) FROM files WHERE state = 'seen' AND due IS NOT NULL")
         return None if found[0][0] is None else float(found[0][0])
 
     def of_group(self, group: bytes) -> list[Row]:
@@ -538,16 +554,17 @@ class Journal:
         bag: str,
         digests: Sequence[str],
         seal: str,
+        key: str,
         due: float | None,
     ) -> None:
         """One unit's bag is there and verified. ``due``: when the originals may go."""
         with self._writing() as database:
             self.turn(rows, State.ARCHIVED, due=due)
             database.executemany(
-                "UPDATE files SET item = ?, bag = ?, digest = ?, seal = ?, doubted = 0"
+                "UPDATE files SET item = ?, bag = ?, digest = ?, seal = ?, key = ?, doubted = 0"
                 " WHERE id = ?",
                 [
-                    (item, bag, digest, seal, row.id)
+                    (item, bag, digest, seal, key, row.id)
                     for row, digest in zip(rows, digests, strict=True)
                 ],
             )

@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from archiver.i18n import N_
 from archiver.policy import WatchPolicy
 
-__all__ = ["DESCRIPTION", "Rules", "is_hidden_work"]
+__all__ = ["DESCRIPTION", "TEMPORARY", "Rules", "is_hidden_work"]
 
 DESCRIPTION = b".toml"
 """``NAME.ext.toml`` beside ``NAME.ext`` describes it."""
+TEMPORARY = N_("a temporary name: still being written")
 _OWN = (b".archiver-staging-", b".archiver-watch-")
 _WILDCARDS = re.compile(r"[*?\[]")
 
@@ -44,7 +45,7 @@ class Rules:
         if self._ignore.match(path):
             return N_("the rules leave this name out")
         if self._temporary.match(path):
-            return N_("a temporary name: still being written")
+            return TEMPORARY
         if self.policy.group == "folder" and self.is_marker(path):
             return N_("the marker that a folder is done")
         return ""

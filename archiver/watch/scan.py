@@ -159,6 +159,16 @@ class Scanner:
         self.doubtful = False
         """Whether new files may be in the archive already: the journal was made anew."""
 
+    @property
+    def renumbers(self) -> bool:
+        """Whether inode and ctime say nothing in this folder."""
+        return self._identity.renumbers
+
+    @property
+    def is_share(self) -> bool:
+        """Whether other machines may change it."""
+        return self._identity.is_share
+
     def quiet_seconds(self, size_bytes: int) -> float:
         """How long a file must be unchanged before it may have settled."""
         policy = self._rules.policy
@@ -353,7 +363,7 @@ class _Pass:
         wait = self._wait(row.path, row.group, fingerprint)
         if row.state in (State.ARCHIVED, State.DISPOSED):
             if not reason:
-                self._todo.append(partial(self._journal.new_version, row, fingerprint, wait))
+                self._new_version(row, fingerprint, wait)
             return
         self._todo.append(partial(self._journal.changed, row, fingerprint, wait))
         if reason:
@@ -370,11 +380,17 @@ class _Pass:
         elif state is State.VANISHED or (state is State.IGNORED and self._let_in(row, reason)):
             self._todo.append(partial(journal.changed, row, fingerprint, wait))
         elif state is State.DISPOSED:
-            self._todo.append(partial(journal.new_version, row, fingerprint, wait))
+            self._new_version(row, fingerprint, wait)
         elif not row.present:
             self._todo.append(partial(journal.back, row))
         if row.group != group:
             self._todo.append(partial(journal.regroup, row, group))
+
+    def _new_version(self, row: Row, fingerprint: Fingerprint, wait: Wait) -> None:
+        doubted = self._scanner.doubtful
+        self._todo.append(
+            partial(self._journal.new_version, row, fingerprint, wait, doubted=doubted)
+        )
 
     @staticmethod
     def _let_in(row: Row, reason: str) -> bool:
