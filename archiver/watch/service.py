@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Self
 
+from archiver.errors import VaultError
+from archiver.i18n import _
+from archiver.pace import StoppedError
 from archiver.watch.health import Health
+from archiver.watch.model import Done, Failed, Prepared, Sink, Unit
 
-__all__ = ["STOP_SECONDS", "Notifier", "Pulse", "Stopping"]
+__all__ = ["STOP_SECONDS", "Living", "Notifier", "Pulse", "StoppableSink", "Stopping"]
 
 STOP_SECONDS = 25.0
 """What was begun may take so long to be finished after SIGTERM; then it is rolled back."""
+_HANG_SECONDS = 20.0
+"""Longer than that rolling back doesn't take, unless a disk hangs."""
 _PINGS_IN_INTERVAL = 4
 _LOOK_SECONDS = 1.0
 
@@ -117,36 +125,141 @@ class Pulse:
 
 
 class Stopping:
-    """SIGTERM and SIGINT, in order: the first asks the watcher to finish what it is at
-    (``asked``), the second, or ``seconds`` later its own timer, breaks it off by
-    KeyboardInterrupt, so that what is staged is rolled back, at the latest by the next start.
+    """SIGTERM, SIGINT and SIGHUP, in order: the first asks the watcher to finish what it is
+    at (``asked``); the second, or ``seconds`` later none, has it broken off and rolled back
+    (``broken_off``, heard by :class:`Living`). What hangs even then, on a disk that doesn't
+    answer, is ended as a kill would: the next start knows what to do.
+
+    ``wake`` is called after each step. A handler only writes a byte: locks that a thread
+    holds while it is interrupted can't be taken in it.
     """
 
     _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def __init__(self, notifier: Notifier, seconds: float = STOP_SECONDS) -> None:
-        self.asked = threading.Event()
+        self.asked, self.broken_off = threading.Event(), threading.Event()
         self._notifier, self._seconds = notifier, seconds
+        self._wake: Callable[[], None] = lambda: None
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[threading.Event]:
+    def watched(self, wake: Callable[[], None] = lambda: None) -> Iterator[threading.Event]:
         """Handles the signals meanwhile; in the main thread only."""
-        before = {number: signal.signal(number, self._hear) for number in self._SIGNALS}
-        alarm = signal.signal(signal.SIGALRM, self._break_off)
+        self._wake = wake
+        hears, speaks = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+        def handler(_number: int, _frame: FrameType | None) -> None:
+            with contextlib.suppress(BlockingIOError):
+                os.write(speaks, b"s")
+
+        listener = threading.Thread(target=self._listen, args=(hears,), name="signals", daemon=True)
+        before = {number: signal.signal(number, handler) for number in self._SIGNALS}
+        listener.start()
         try:
             yield self.asked
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, alarm)
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number, old in before.items():
+                signal.signal(number, old)
+            os.close(speaks)
+            listener.join()
+            os.close(hears)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self.asked.is_set():
-            self._break_off(number, frame)
-        self.asked.set()
+    def _listen(self, hears: int) -> None:
+        """Until the other end is closed."""
+        if not _heard(hears, None):
+            return
         self._notifier.stopping()
-        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        self._step(self.asked)
+        if not _heard(hears, self._seconds):
+            return
+        self._step(self.broken_off)
+        patience = time.monotonic() + _HANG_SECONDS
+        while (left := patience - time.monotonic()) > 0:
+            if not _heard(hears, left):
+                return
+        os._exit(130)
 
-    def _break_off(self, _number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def _step(self, event: threading.Event) -> None:
+        event.set()
+        self._wake()
+
+
+def _heard(hears: int, seconds: float | None) -> bool:
+    """Wait for a signal, or so many seconds; False once the other end is closed."""
+    ready, _writable, _failed = select.select([hears], [], [], seconds)
+    return not ready or bool(os.read(hears, 64))
+
+
+class Living:
+    """A progress that tells it is alive (``beat``), and ends the work when it is broken off
+    by StoppedError.
+    """
+
+    def __init__(self, beat: Callable[[], None], broken_off: threading.Event) -> None:
+        self._beat, self._broken_off = beat, broken_off
+
+    def expect(self, size_bytes: int, files: int) -> None:
+        """See :class:`archiver.bag.progress.Progress`."""
+
+    def done(self, size_bytes: int, files: int) -> None:  # noqa: ARG002  # the protocol's names
+        """See the protocol."""
+        self._go_on()
+
+    def within(self, size_bytes: int) -> None:  # noqa: ARG002  # as above
+        """See the protocol."""
+        self._go_on()
+
+    def clear(self) -> None:
+        """See the protocol."""
+
+    def _go_on(self) -> None:
+        self._beat()
+        if self._broken_off.is_set():
+            raise StoppedError
+
+
+class StoppableSink:
+    """A sink whose work can be broken off: what was staged is gone then, and files wait."""
+
+    def __init__(self, inner: Sink) -> None:
+        self._inner = inner
+
+    def problem(self) -> str:
+        """See the protocol."""
+        return self._inner.problem()
+
+    def prepare(self, units: Sequence[Unit]) -> list[Prepared | Failed]:
+        """See the protocol."""
+        try:
+            return self._inner.prepare(units)
+        except StoppedError:
+            return [Failed(unit=unit, kind="sink", reason=_stopped()) for unit in units]
+
+    def commit(self, prepared: Sequence[Prepared]) -> list[Done | Failed]:
+        """See the protocol."""
+        return self._inner.commit(prepared)
+
+    def abandon(self, prepared: Sequence[Prepared]) -> None:
+        """See the protocol."""
+        self._inner.abandon(prepared)
+
+    def find(self, unit: Unit) -> Done | None:
+        """See the protocol. Raises VaultError where it was broken off."""
+        try:
+            return self._inner.find(unit)
+        except StoppedError as error:
+            raise VaultError(_stopped()) from error
+
+    def is_proved(self, done: Done, replicas: int) -> bool:
+        """See the protocol."""
+        try:
+            return self._inner.is_proved(done, replicas)
+        except StoppedError:
+            return False
+
+    def sweep(self) -> None:
+        """See the protocol."""
+        self._inner.sweep()
+
+
+def _stopped() -> str:
+    return _("it was told to stop")

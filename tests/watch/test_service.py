@@ -144,25 +144,34 @@ def test_no_watchdog_no_ping(tmp_path: Path) -> None:
 
 CHILD = textwrap.dedent("""
     import os, sys, time
-    from archiver.watch.service import Notifier, Stopping
+    from archiver.pace import StoppedError
+    from archiver.watch import service
+    from archiver.watch.service import Living, Notifier, Stopping
 
     stopping = Stopping(Notifier(os.environ), seconds=float(sys.argv[1]))
-    try:
-        with stopping.watched() as asked:
-            print("begun", flush=True)
-            asked.wait()
-            print("asked", flush=True)
-            time.sleep(float(sys.argv[2]))
+    service._HANG_SECONDS = 1.0
+    living = Living(lambda: None, stopping.broken_off)
+    with stopping.watched(lambda: print("woken", flush=True)) as asked:
+        print("begun", flush=True)
+        asked.wait()
+        until = time.monotonic() + float(sys.argv[2])
+        try:
+            while time.monotonic() < until:
+                time.sleep(0.01)
+                if sys.argv[3:] != ["hangs"]:
+                    living.within(1)
             print("finished", flush=True)
-    except KeyboardInterrupt:
-        print("broken off", flush=True)
+        except StoppedError:
+            print("broken off", flush=True)
 """)
 
 
 @contextlib.contextmanager
-def child(within: float, work: float) -> Iterator[subprocess.Popen[str]]:
+def child(within: float, work: float, *more: str) -> Iterator[subprocess.Popen[str]]:
     started = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(within), str(work)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CHILD, str(within), str(work), *more],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert started.stdout
     try:
@@ -178,22 +187,37 @@ def child(within: float, work: float) -> Iterator[subprocess.Popen[str]]:
 def test_what_is_begun_may_be_finished(number: signal.Signals) -> None:
     with child(within=20, work=0.2) as started:
         started.send_signal(number)
-        assert started.communicate(timeout=10)[0] == "asked\nfinished\n"
+        assert started.communicate(timeout=10)[0] == "woken\nfinished\n"
 
 
 def test_what_takes_too_long_is_broken_off() -> None:
     with child(within=0.3, work=60) as started:
         started.send_signal(signal.SIGTERM)
-        assert started.communicate(timeout=10)[0] == "asked\nbroken off\n"
+        assert started.communicate(timeout=10)[0] == "woken\nwoken\nbroken off\n"
 
 
 def test_who_asks_twice_is_in_a_hurry() -> None:
     with child(within=60, work=60) as started:
         started.send_signal(signal.SIGINT)
         assert started.stdout
-        assert started.stdout.readline() == "asked\n"
+        assert started.stdout.readline() == "woken\n"
         started.send_signal(signal.SIGINT)
-        assert started.communicate(timeout=10)[0] == "broken off\n"
+        assert started.communicate(timeout=10)[0] == "woken\nbroken off\n"
+
+
+def test_what_hangs_is_ended_as_by_a_kill() -> None:
+    with child(0.3, 60, "hangs") as started:
+        started.send_signal(signal.SIGTERM)
+        assert started.communicate(timeout=10)[0] == "woken\nwoken\n"
+        assert started.returncode == 130
+
+
+def test_many_signals_are_no_more_than_two() -> None:
+    with child(within=60, work=60) as started:
+        for _count in range(1000):
+            started.send_signal(signal.SIGTERM)
+            time.sleep(0.0005)
+        assert started.communicate(timeout=10)[0].endswith("broken off\n")
 
 
 def test_handlers_are_put_back(tmp_path: Path) -> None:
@@ -203,6 +227,8 @@ def test_handlers_are_put_back(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         assert asked.wait(5)
     assert signal.getsignal(signal.SIGTERM) is before
-    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
     assert manager.heard() == ["STOPPING=1"]
+    with Stopping(Notifier({})).watched() as asked:
+        pass
+    assert not asked.is_set()
     manager.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,11 +12,8 @@ from archiver.cli.keys import check_signers, sealing_for
 from archiver.errors import KeyringError, UsageError
 from archiver.pki.passphrase import find_passphrase
 from archiver.seal import Sealing
-from archiver.watch.model import Done, Failed, Prepared, Unit
-from archiver.watch.unattended import KeySink, Opener
+from archiver.watch.unattended import Opener
 from tests.sealing import Office, write_key
-
-UNIT = Unit(root=b"/in", members=(), key="00")
 
 
 class Clock:
@@ -28,110 +23,72 @@ class Clock:
         return self.now
 
 
-@dataclass
-class Recording:
-    """A sink that only notes who was to sign what was prepared."""
-
-    sealing: Sealing | None
-    prepared: list[str] = field(default_factory=list)
-
-    def problem(self) -> str:
-        return ""
-
-    def prepare(self, units: Sequence[Unit]) -> list[Prepared | Failed]:
-        self.prepared += [unit.key for unit in units]
-        return []
-
-    def commit(self, prepared: Sequence[Prepared]) -> list[Done | Failed]:
-        return []
-
-    def abandon(self, prepared: Sequence[Prepared]) -> None:
-        pass
-
-    def find(self, unit: Unit) -> Done | None:
-        return None
-
-    def is_proved(self, done: Done, replicas: int) -> bool:
-        return False
-
-    def sweep(self) -> None:
-        pass
-
-
 class Room:
-    """A key directory, an opener and the sinks that were made."""
+    """A key directory and an opener."""
 
     def __init__(self, place: Path, office: Office, *, allow: bool) -> None:
         self.keys, self.office, self.clock = place / "keys", office, Clock()
-        self.warnings: list[tuple[str, bool]] = []
-        self.sinks: list[Recording] = []
-        self.opener = Opener(self._open, self._check, clock=self.clock)
-        self.sink = KeySink(self._make, self.opener, allow_unsigned=allow, warn=self._warn)
+        self.warnings: list[bool] = []
+        self.opened = 0
+        self.opener = Opener(
+            self._open, self._check, allow_unsigned=allow, warn=self._warn, clock=self.clock
+        )
 
     def _open(self) -> Sealing:
+        self.opened += 1
         now = datetime.now(UTC)
         return sealing_for(["ana"], str(self.keys), [], [], [], now, attended=False)
 
     def _check(self, sealing: Sealing) -> None:
         check_signers(sealing.signers, str(self.keys), datetime.now(UTC))
 
-    def _make(self, sealing: Sealing | None) -> Recording:
-        self.sinks.append(Recording(sealing))
-        return self.sinks[-1]
-
     def _warn(self, text: str, *, unsigned: bool) -> None:
-        self.warnings.append((text, unsigned))
+        assert text
+        self.warnings.append(unsigned)
 
     def bring_key(self) -> None:
         write_key(self.office.ana, self.keys, "ana")
 
-    def signed(self) -> list[bool]:
-        """Of everything that was prepared, whether it was signed."""
-        return [sink.sealing is not None for sink in self.sinks for _key in sink.prepared]
+    def sealing(self, seconds_later: float = 0.0) -> Sealing | None:
+        self.clock.now += seconds_later
+        return self.opener.sealing()
 
 
 def test_files_wait_for_the_key(tmp_path: Path, office: Office) -> None:
     room = Room(tmp_path, office, allow=False)
-    assert "no key to sign with" in room.sink.problem()
-    (failed,) = room.sink.prepare([UNIT])
-    assert isinstance(failed, Failed)
-    assert failed.kind == "sink"
+    with pytest.raises(KeyringError, match="no key to sign with: there is no signer named ana"):
+        room.sealing()
     room.bring_key()
-    assert room.sink.problem()  # it isn't tried all the time
-    room.clock.now = 11.0
-    assert room.sink.problem() == ""
-    room.sink.prepare([UNIT])
-    assert room.signed() == [True]
+    with pytest.raises(KeyringError):  # it isn't tried all the time
+        room.sealing(5)
+    assert room.sealing(6)
+    assert room.sealing(600)
+    assert room.opened == 2
     assert room.warnings == []
 
 
 def test_unsigned_where_the_policy_says_so(tmp_path: Path, office: Office) -> None:
     room = Room(tmp_path, office, allow=True)
-    assert room.sink.problem() == ""
-    room.sink.prepare([UNIT])
+    assert room.sealing() is None
+    assert room.sealing(11) is None
     room.bring_key()
-    room.clock.now = 11.0
-    assert room.sink.problem() == ""
-    room.sink.prepare([UNIT])
-    assert room.signed() == [False, True]
-    assert [unsigned for _text, unsigned in room.warnings] == [True, False]
+    assert room.sealing(11)
+    assert room.warnings == [True, False]
 
 
 def test_a_signer_that_may_not_sign_any_more(tmp_path: Path, office: Office) -> None:
     room = Room(tmp_path, office, allow=False)
     room.bring_key()
-    assert room.sink.problem() == ""
-    late = datetime(2200, 1, 1, tzinfo=UTC)
-    sealing, _problem = room.opener.look()
+    sealing = room.sealing()
     assert sealing
     with pytest.raises(KeyringError, match="valid from"):
-        check_signers(sealing.signers, str(room.keys), late)
+        check_signers(sealing.signers, str(room.keys), datetime(2200, 1, 1, tzinfo=UTC))
     (room.keys / "trust.json").write_text("{")  # a list that can't be read is no permission
-    room.clock.now = 61.0
-    assert "no key to sign with" in room.sink.problem()
+    assert room.sealing(30)
+    with pytest.raises(KeyringError, match="no key to sign with"):
+        room.sealing(31)
     (room.keys / "trust.json").unlink()
-    room.clock.now = 72.0
-    assert room.sink.problem() == ""
+    assert room.sealing(11)
 
 
 @pytest.fixture
