@@ -180,6 +180,7 @@ def _add_run(app: typer.Typer, summary: str) -> None:
             tsa=tsa or [],
             tsa_roots=tsa_root or [],
         )
+        _refuse_nested([one.path for one in chosen], target)
         rules = _rules(chosen, target.policy, quiet_period)
         if not dry_run:
             _refuse_unsigned(keys, target, unsigned=unsigned)
@@ -219,6 +220,19 @@ def _folders(plain: Sequence[str], ruled: Sequence[str]) -> list[_Folder]:
                 hint=_("Each file belongs to one folder: watch the outer one, or others."),
             )
     return found
+
+
+def _refuse_nested(folders: Sequence[str], target: Target) -> None:
+    """What is archived would be archived again, for ever."""
+    place = os.path.realpath(target.path)
+    for folder in map(os.path.realpath, folders):
+        if _is_below(place, folder) or _is_below(folder, place):
+            raise UsageError(
+                _("{target} and the watched folder {path} lie in each other").format(
+                    target=place, path=folder
+                ),
+                hint=_("Keep what is archived apart from what is watched."),
+            )
 
 
 def _is_below(path: str, other: str) -> bool:

@@ -136,8 +136,13 @@ class Stopping:
 
     _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-    def __init__(self, notifier: Notifier, seconds: float = STOP_SECONDS) -> None:
-        self.asked, self.broken_off = threading.Event(), threading.Event()
+    def __init__(
+        self,
+        notifier: Notifier,
+        seconds: float = STOP_SECONDS,
+        broken_off: threading.Event | None = None,
+    ) -> None:
+        self.asked, self.broken_off = threading.Event(), broken_off or threading.Event()
         self._notifier, self._seconds = notifier, seconds
         self._wake: Callable[[], None] = lambda: None
 
@@ -218,10 +223,12 @@ class Living:
 
 
 class StoppableSink:
-    """A sink whose work can be broken off: what was staged is gone then, and files wait."""
+    """A sink whose work can be broken off: what was staged is gone then, and files wait.
+    ``done`` hears of each bag that is in its place.
+    """
 
-    def __init__(self, inner: Sink) -> None:
-        self._inner = inner
+    def __init__(self, inner: Sink, done: Callable[[str], None] = lambda _bag: None) -> None:
+        self._inner, self._told = inner, done
 
     def problem(self) -> str:
         """See the protocol."""
@@ -236,7 +243,11 @@ class StoppableSink:
 
     def commit(self, prepared: Sequence[Prepared]) -> list[Done | Failed]:
         """See the protocol."""
-        return self._inner.commit(prepared)
+        results = self._inner.commit(prepared)
+        for one in results:
+            if isinstance(one, Done):
+                self._told(one.bag)
+        return results
 
     def abandon(self, prepared: Sequence[Prepared]) -> None:
         """See the protocol."""

@@ -53,6 +53,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["inbox", "-o", "bags", "--listen", "70000"], "listen"),
         (["inbox", "-o", "bags", "--key", "x", "--unsigned"], "--unsigned doesn't go"),
         (["inbox", "-o", "bags", "--nope"], "--nope"),
+        (["inbox", "-o", "inbox/bags"], "lie in each other"),
+        (["inbox", "-o", "."], "lie in each other"),
         (["status", "a", "b"], "unexpected"),
         (["retry"], "FILE"),
     ],
