@@ -132,7 +132,9 @@ class LogError(VaultError):
 
 
 class StorageError(ArchiverError):
-    """A place to keep bytes failed: full, read-only, I/O."""
+    """A place to keep bytes failed: full, read-only, I/O. ``errno`` where that is known, or 0."""
+
+    errno = 0
 
 
 class RemoteError(ArchiverError):
@@ -142,13 +144,18 @@ class RemoteError(ArchiverError):
 def storage_error(error: OSError, place: str) -> StorageError:
     """``error``, met while writing to ``place``, as a :class:`StorageError`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
+        told = StorageError(
             _("no space left while writing {place}").format(place=place),
             hint=_("Free some space or choose another destination; nothing was left behind."),
         )
-    return StorageError(
-        _("cannot write {place}: {reason}").format(
-            place=place, reason=error.strerror or str(error)
-        ),
-        hint=_("Check that the destination is writable and healthy, then run the command again."),
-    )
+    else:
+        told = StorageError(
+            _("cannot write {place}: {reason}").format(
+                place=place, reason=error.strerror or str(error)
+            ),
+            hint=_(
+                "Check that the destination is writable and healthy, then run the command again."
+            ),
+        )
+    told.errno = error.errno or 0
+    return told

@@ -18,6 +18,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from io import FileIO
 from typing import Any
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "sync_tree",
     "weaknesses",
     "write_new_file",
+    "write_staged_file",
 ]
 
 NETWORK_TYPES = frozenset(
@@ -140,6 +142,15 @@ def _rename_flagged(source: bytes, target: bytes) -> int:
     return ctypes.get_errno() if failed else 0
 
 
+def write_staged_file(path: str, data: bytes, mode: int) -> None:
+    """Write ``data`` to ``path``, replacing nothing, where nobody can see it yet and somebody
+    syncs it before anyone can. Raises FileExistsError, OSError.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb", buffering=0) as file:
+        _write_all(file, data, mode)
+
+
 def write_new_file(path: str, data: bytes, mode: int) -> None:
     """Have ``data`` under ``path``, whole, durable and replacing nothing.
 
@@ -165,16 +176,20 @@ def _written_beside(path: str, data: bytes, mode: int) -> Iterator[str]:
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with open(descriptor, "wb", buffering=0) as file:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
-            with contextlib.suppress(PermissionError):  # file systems without modes
-                os.chmod(descriptor, mode)
+            _write_all(file, data, mode)
             os.fsync(descriptor)
         yield partial
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)
+
+
+def _write_all(file: FileIO, data: bytes, mode: int) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+    with contextlib.suppress(PermissionError):  # file systems without modes
+        os.chmod(file.fileno(), mode)
 
 
 def weaknesses(directory: str) -> frozenset[str]:

@@ -7,6 +7,7 @@ Names that are not UTF-8 appear as Python shows them, with surrogates
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 
@@ -22,6 +23,7 @@ __all__ = [
     "is_utf8",
     "normalise",
     "path_problem",
+    "short_name",
     "windows_problem",
 ]
 
@@ -32,6 +34,7 @@ _WINDOWS_RESERVED = re.compile(
     r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE | re.DOTALL
 )
 _MAX_COMPONENT = 1024
+_NAME_MAX = 255
 _WINDOWS_CHARACTERS = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 
 
@@ -138,3 +141,14 @@ def encode_name(name: str) -> str:
         else character
         for character in name
     )
+
+
+def short_name(name: str) -> str:
+    """``name`` where any file system can keep it, else its beginning and a digest of it all:
+    an encoded name may be three times as long as the one that it stands for.
+    """
+    data = name.encode("utf-8")
+    if len(data) <= _NAME_MAX:
+        return name
+    mark = f"={hashlib.sha256(data).hexdigest()[:32]}"
+    return data[: _NAME_MAX - len(mark) - 8].decode("utf-8", "ignore") + mark

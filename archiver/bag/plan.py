@@ -24,6 +24,7 @@ from archiver.bag.names import (
     has_unsafe_shape,
     is_utf8,
     path_problem,
+    short_name,
     windows_problem,
 )
 from archiver.bag.tree import kind_of_mode
@@ -258,12 +259,18 @@ class _Planner:
         spellings: dict[str, str] = {}
         for path in sorted(set(paths)):
             directory, _slash, name = path.rpartition("/")
-            if has_unsafe_shape(path) or path_problem(path):
+            if self._leads_out(path) or path_problem(path):
                 self._findings.add("E-SRC-012", path)
             elif not self._excluded(walk, directory, name):
                 self._check_twins(walk, path, spellings)
                 directories.setdefault(directory, []).append(name)
         return directories
+
+    def _leads_out(self, path: str) -> bool:
+        """Encoded, no name leads out of a bag below ``data/``; as it is one may elsewhere."""
+        if self._options.encode_names:
+            return path.startswith("/") or ".." in path.split("/")
+        return has_unsafe_shape(path)
 
     def _check_twins(self, walk: _Walk, path: str, spellings: dict[str, str]) -> None:
         """A directory on the way to ``path`` must not collide with another name."""
@@ -304,6 +311,8 @@ class _Planner:
         target = "data"
         for part in path.split("/") if path else ():
             stored = encode_name(part)
+            if self._options.encode_names:
+                stored = short_name(stored)
             target = f"{target}/{stored}"
             if stored == part:
                 continue
@@ -334,8 +343,8 @@ class _Planner:
 
     def _top_name(self, source: str, name: str, targets: dict[str, str]) -> str:
         """The name of one of several sources below ``data/``."""
-        stored = encode_name(name) if self._options.encode_names else name
-        if stored != encode_name(name):
+        stored = short_name(encode_name(name)) if self._options.encode_names else name
+        if not self._options.encode_names and stored != encode_name(name):
             self._findings.add(_odd_name(name), source)
         if fold(stored) in targets:
             if self._options.encode_names:
@@ -502,7 +511,9 @@ class _Planner:
         taken: dict[str, str] = {}
         stored = []
         for name in names:
-            goal = encode_name(name)
+            goal = (
+                short_name(encode_name(name)) if self._options.encode_names else encode_name(name)
+            )
             shown = walk.show(f"{path}/{name}" if path else name)
             if goal != name and not self._options.encode_names:
                 self._findings.add(_odd_name(name), shown)

@@ -17,7 +17,7 @@ from archiver.bag.names import is_utf8
 from archiver.bag.plan import Note, Plan, PlannedDirectory
 from archiver.policy import SidecarPolicy
 
-__all__ = ["SCHEMA", "SIDECAR_PATH", "sidecar_lines"]
+__all__ = ["SCHEMA", "SIDECAR_PATH", "sidecar_lines", "sizes_and_times"]
 
 SIDECAR_PATH = "metadata/filesystem.jsonl"
 SCHEMA = "archiver/filesystem/1"
@@ -109,3 +109,15 @@ def _text(key: str, value: str) -> dict[str, object]:
     if is_utf8(value):
         return {key: value}
     return {f"{key}_bytes": os.fsencode(value).hex()}
+
+
+def sizes_and_times(bag: str) -> dict[str, tuple[int, int]]:
+    """(size, mtime in ns) of each file that the side-car in ``bag`` tells of, by its path in
+    the bag. Raises OSError, and ValueError or KeyError where it isn't one of ours.
+    """
+    with open(os.path.join(bag, *SIDECAR_PATH.split("/")), encoding="utf-8") as lines:
+        records = [json.loads(line) for line in lines]
+    if not records or records[0] != {"schema": SCHEMA}:
+        raise ValueError(SIDECAR_PATH)
+    files = (one for one in records if one.get("type") == "file")
+    return {one["path"]: (one["size"], one["mtime_ns"]) for one in files}

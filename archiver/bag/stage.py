@@ -7,7 +7,8 @@ A kill at any instant leaves no bag or a whole bag. What an interrupted run left
 is recognised at the next by its name, which is derived from the destination's
 name and tells nothing of it. Where its journal proves files finished it is
 resumed; a journal entry is only written after the data it speaks of was synced,
-and every file taken over is read again before it counts.
+and every file taken over is read again before it counts. Bags that are made together share a
+staging directory (:class:`BatchStaging`) and its syncs; none of them is resumed.
 """
 
 from __future__ import annotations
@@ -17,18 +18,38 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archiver.errors import DestinationError, storage_error
-from archiver.filesystem import RenameFallback, rename_no_replace, sync_directory, sync_tree
+from archiver.errors import ArchiverError, DestinationError, StorageError, storage_error
+from archiver.filesystem import (
+    RenameFallback,
+    rename_no_replace,
+    sync_directory,
+    sync_tree,
+    weaknesses,
+)
 from archiver.i18n import _
 
-__all__ = ["Finished", "Staging", "refuse_existing", "refuse_within_bag"]
+__all__ = [
+    "BatchStaging",
+    "Finished",
+    "Slot",
+    "Staging",
+    "publish",
+    "refuse_existing",
+    "refuse_within_bag",
+    "sweep_batches",
+]
 
 _PREFIX = ".archiver-staging-"
+_BATCH_PREFIX = ".archiver-batch-"
+_ORPHAN_SECONDS = 2.0
+"""How long processes that a killed run has left behind may take to end."""
 _SCHEMA = "archiver/staging/1"
 
 
@@ -63,6 +84,11 @@ class Staging:
         self.lock = -1
         self.resumes = False
         self.said_fallback = False
+
+    @property
+    def weaknesses(self) -> frozenset[str]:
+        """What the file system can't do, found by trying. Raises OSError."""
+        return weaknesses(self.path)
 
     def open(self) -> None:
         """Take the staging directory: new, or what an earlier run left."""
@@ -181,15 +207,11 @@ class Staging:
         """Make everything durable, then let the bag appear. Raises ArchiverError."""
         try:
             sync_tree(self.bag)
-            try:
-                rename_no_replace(self.bag, self.destination)
-            except RenameFallback:
-                self.said_fallback = True
-            sync_directory(self._parent)
-        except FileExistsError as error:
-            raise _exists(self.destination) from error
         except OSError as error:
             raise storage_error(error, self.destination) from error
+        (problem,) = publish([self])
+        if problem is not None:
+            raise problem
 
     def keep(self) -> None:
         """Leave what is there for a later run to go on from, if that is worth anything."""
@@ -221,6 +243,188 @@ class Staging:
             for name in files:
                 if name not in kept:
                     os.unlink(os.path.join(directory, name))
+
+
+class BatchStaging:
+    """One staging directory in ``directory`` for bags that are made together, locked while it
+    exists. Once it is complete it goes with the last of its slots.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = os.path.abspath(directory)
+        self.path = ""
+        self.lock = -1
+        self.weaknesses: frozenset[str] = frozenset()
+        self._made = 0
+        self._open: set[str] = set()
+        self._complete = False
+
+    def open(self) -> None:
+        """Make the directory and learn what its file system can't do. Raises StorageError."""
+        try:
+            while not self._make():
+                pass  # taken for a killed run's in this very moment
+            self.weaknesses = weaknesses(self.path)
+        except OSError as error:
+            self.close()
+            raise storage_error(error, self._directory) from error
+
+    def _make(self) -> bool:
+        self.path = os.path.join(self._directory, _BATCH_PREFIX + secrets.token_hex(8))
+        os.mkdir(self.path, 0o700)
+        try:
+            self.lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            os.rmdir(self.path)
+            raise
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.lstat(self.path), os.fstat(self.lock)):
+                return True
+        os.close(self.lock)
+        self.lock = -1
+        return False
+
+    def slot(self, destination: str) -> Slot:
+        """A place for one more bag. Raises OSError."""
+        place = os.path.join(self.path, str(self._made))
+        self._made += 1
+        os.mkdir(place, 0o700)
+        self._open.add(place)
+        return Slot(self, place, os.path.abspath(destination))
+
+    def leave(self, place: str) -> None:
+        """The slot ``place`` is done with."""
+        self._open.discard(place)
+        if self._complete and not self._open:
+            self.close()
+
+    def complete(self) -> None:
+        """No more slots are asked for: the last that is left takes the directory with it."""
+        self._complete = True
+        if not self._open:
+            self.close()
+
+    def close(self) -> None:
+        """Remove the directory and everything in it, as far as that can be done."""
+        if self.lock < 0:
+            return
+        for _attempt in range(2):
+            try:
+                _remove(self.path)
+                break
+            except OSError:
+                continue  # a passing fault should leave nothing behind
+        os.close(self.lock)
+        self.lock = -1
+
+
+class Slot:
+    """One bag's place in a batch: as :class:`Staging`, but that it is never resumed."""
+
+    resumes = False
+
+    def __init__(self, batch: BatchStaging, place: str, destination: str) -> None:
+        self._batch = batch
+        self.path, self.lock = batch.path, batch.lock
+        self.bag, self.destination = place, destination
+        self.said_fallback = False
+
+    @property
+    def weaknesses(self) -> frozenset[str]:
+        """What the file system can't do."""
+        return self._batch.weaknesses
+
+    def finished(self) -> Iterator[Finished]:
+        """Nothing: no run goes on from here."""
+        return iter(())
+
+    def checkpoint(self, records: Iterable[Finished]) -> None:
+        """Nothing is kept for a later run."""
+
+    def clear(self, keep: Callable[[str], set[str]]) -> None:
+        """There is nothing from an earlier run."""
+
+    def discard(self) -> None:
+        """Remove what is there of the bag, as far as that can be done."""
+        if os.path.lexists(self.bag):
+            with contextlib.suppress(OSError):
+                _remove(self.bag)
+        self._batch.leave(self.bag)
+
+
+def sweep_batches(directory: str) -> None:
+    """Remove what killed runs have left of batches in ``directory``. Raises StorageError."""
+    deadline = time.monotonic() + _ORPHAN_SECONDS
+    try:
+        found = [name for name in os.listdir(directory) if name.startswith(_BATCH_PREFIX)]
+        for name in found:
+            _sweep(os.path.join(directory, name), deadline)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(error, directory) from error
+
+
+def _sweep(path: str, deadline: float) -> None:
+    """Remove one batch's directory, unless it is ours no more or its run is alive."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return
+                time.sleep(0.05)
+        if os.path.lexists(path):
+            _remove(path)
+    finally:
+        os.close(lock)
+
+
+def publish(staged: Sequence[Staging | Slot]) -> list[ArchiverError | None]:
+    """Let bags that are synced appear, each in one rename that replaces nothing, and sync
+    each directory once; for each what stood against it.
+    """
+    problems: list[ArchiverError | None] = [_appear(one) for one in staged]
+    parents: dict[str, list[int]] = {}
+    for index, one in enumerate(staged):
+        if problems[index] is None:
+            parents.setdefault(os.path.dirname(one.destination), []).append(index)
+    for parent, indices in parents.items():
+        try:
+            sync_directory(parent)
+        except OSError as error:
+            for index in indices:
+                problems[index] = _storage_error(error, staged[index].destination)
+    return problems
+
+
+def _appear(one: Staging | Slot) -> ArchiverError | None:
+    try:
+        rename_no_replace(one.bag, one.destination)
+    except RenameFallback:
+        one.said_fallback = True
+    except FileExistsError as error:
+        problem = _exists(one.destination)
+        problem.__cause__ = error
+        return problem
+    except OSError as error:
+        return _storage_error(error, one.destination)
+    return None
+
+
+def _storage_error(error: OSError, place: str) -> StorageError:
+    problem = storage_error(error, place)
+    problem.__cause__ = error
+    return problem
 
 
 def _finished(record: dict[str, Any]) -> Finished:

@@ -6,11 +6,13 @@ takes the commands out of it and runs them.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 
 __all__ = ["verify_text"]
 
 
+@cache
 def verify_text() -> str:
     """The whole text, English and Spanish."""
     return files("archiver.bag").joinpath("VERIFY.txt").read_text("utf-8")

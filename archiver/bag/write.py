@@ -11,24 +11,25 @@ filled. A source that changes meanwhile is noticed by size, times and inode.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from archiver import __version__
 from archiver.bag.model import BagInfo, Oxum
 from archiver.bag.names import encode_path
 from archiver.bag.plan import Plan, PlannedDirectory
 from archiver.bag.progress import Progress, Silent
-from archiver.bag.proofs import SIGNATURES
+from archiver.bag.proofs import SIGNATURES, SIGNED_FILE
 from archiver.bag.sidecar import SIDECAR_PATH, Holes, sidecar_lines
-from archiver.bag.stage import Finished, Staging, refuse_existing
+from archiver.bag.stage import Finished, Slot, Staging, refuse_existing
 from archiver.bag.verifytext import verify_text
 from archiver.digest import Algorithm
 from archiver.digest.engine import Answer, Batch, Engine, FileError, plan_batches
@@ -41,16 +42,18 @@ from archiver.errors import (
     UsageError,
     storage_error,
 )
-from archiver.filesystem import free_space, weaknesses
+from archiver.filesystem import free_space
 from archiver.i18n import _
 from archiver.policy import SidecarPolicy
 
 __all__ = [
     "WRITE_BITS",
     "BagRequest",
+    "BagWriter",
     "WrittenBag",
     "check_info",
     "copy_error",
+    "fingerprint",
     "take_write_permission_away",
     "write_bag",
 ]
@@ -115,13 +118,38 @@ def write_bag(
     Raises ArchiverError, and leaves nothing behind but what a later run can
     resume.
     """
-    writer = _Writer(plan, destination, request, progress or Silent())
+    staging = Staging(destination, fingerprint(plan, request))
     try:
         refuse_existing(destination)
     except DestinationError:
-        writer.staging.sweep()
+        staging.sweep()
         raise
-    return writer.run(seal)
+    writer = BagWriter(plan, staging, request, progress or Silent())
+    staging.open()
+    try:
+        with _errors_of_storage(staging.destination):
+            writer.stage()
+            if seal is not None:
+                seal(staging.bag)
+            staging.commit()
+    except (KeyboardInterrupt, _NoRoomError):
+        staging.keep()
+        raise
+    except BaseException:
+        staging.discard()
+        raise
+    staging.discard()
+    return writer.written()
+
+
+def fingerprint(plan: Plan, request: BagRequest) -> str:
+    """What makes two runs the same: algorithms, permissions, sources, targets."""
+    state = hashlib.sha256(b"read-only" if request.read_only else b"writable")
+    for algorithm in request.algorithms:
+        state.update(algorithm.name.encode() + b"\0")
+    for directory in plan.directories:
+        state.update(os.fsencode(f"{directory.root}\0{directory.target}\0"))
+    return state.hexdigest()
 
 
 def check_info(elements: Iterable[tuple[str, str]]) -> BagInfo:
@@ -165,70 +193,75 @@ class _Token:
     row: int
 
 
-class _Writer:
+class BagWriter:
+    """Stages one bag. ``engine`` is one that several share; else it has its own."""
+
     def __init__(
-        self, plan: Plan, destination: str, request: BagRequest, progress: Progress
+        self,
+        plan: Plan,
+        staging: Staging | Slot,
+        request: BagRequest,
+        progress: Progress,
+        engine: Engine | None = None,
     ) -> None:
         self._plan = plan
         self._request = request
         self._progress = progress
+        self._engine = engine
         self._width = sum(algorithm.size_bytes for algorithm in request.algorithms)
         self._digests = bytearray(plan.files * self._width)
         self._holes: Holes = {}
-        self.staging = Staging(destination, self._fingerprint())
+        self.staging = staging
         self._unsaved: list[tuple[_Token, int]] = []
         self._checkpoint_at = time.monotonic() + request.checkpoint_seconds
         self._again: list[Batch] = []
         self._resumed = 0
         self._copied = 0
         self._weaknesses: frozenset[str] = frozenset()
+        self._changed: tuple[str, ...] = ()
         self._done = bytearray(plan.files)
         self._places: dict[str, list[tuple[PlannedDirectory, int]]] = {}
         self._indexed: PlannedDirectory | None = None
         self._index: dict[str, int] = {}
+        self.signed_digest = ""
+        """SHA-512 of tagmanifest-sha512.txt as it was written."""
 
-    def _fingerprint(self) -> str:
-        """What makes two runs the same: algorithms, permissions, sources, targets."""
-        state = hashlib.sha256(b"read-only" if self._request.read_only else b"writable")
-        for algorithm in self._request.algorithms:
-            state.update(algorithm.name.encode() + b"\0")
-        for directory in self._plan.directories:
-            state.update(os.fsencode(f"{directory.root}\0{directory.target}\0"))
-        return state.hexdigest()
-
-    def run(self, seal: Seal | None) -> WrittenBag:
+    def stage(self) -> None:
+        """Copy the payload and write the tag files. Raises ArchiverError."""
         staging = self.staging
-        staging.open()
-        try:
-            with _errors_of_storage(staging.destination):
-                self._weaknesses = weaknesses(staging.path)
-                self._check_names()
-                self._make_directories()
-                self._copy()
-                changed = tuple(self._changed_directories())
-                self._write_tag_files()
-                if seal is not None:
-                    seal(staging.bag)
-                if "modes" not in self._weaknesses:
-                    os.chmod(staging.bag, 0o777 & ~_umask())
-                staging.commit()
-        except (KeyboardInterrupt, _NoRoomError):
-            staging.keep()
-            raise
-        except BaseException:
-            staging.discard()
-            raise
-        staging.discard()
+        with _errors_of_storage(staging.destination):
+            self._weaknesses = staging.weaknesses
+            self._check_names()
+            self._make_directories()
+            self._copy()
+            self._changed = tuple(self._changed_directories())
+            self._write_tag_files()
+            if "modes" not in self._weaknesses:
+                os.chmod(staging.bag, 0o777 & ~_umask())
+
+    def written(self) -> WrittenBag:
+        """What was made, once it is in its place; there it becomes read-only."""
         if self._request.read_only:
-            take_write_permission_away(staging.destination)
+            take_write_permission_away(self.staging.destination)
         return WrittenBag(
-            path=staging.destination,
+            path=self.staging.destination,
             payload_files=self._plan.files,
             payload_bytes=self._plan.size_bytes,
             resumed_files=self._resumed,
-            changed_directories=changed,
-            weaknesses=self._weaknesses | ({"rename"} if staging.said_fallback else set()),
+            changed_directories=self._changed,
+            weaknesses=self._weaknesses | ({"rename"} if self.staging.said_fallback else set()),
         )
+
+    def digests(self, algorithm: Algorithm) -> dict[str, str]:
+        """The digest of each source file as it was copied, by its path below its root."""
+        offset = self._offset(algorithm)
+        found = {}
+        for directory, row in self._rows():
+            for index, name in enumerate(directory.names, start=row):
+                start = index * self._width + offset
+                path = f"{directory.path}/{name}" if directory.path else name
+                found[path] = self._digests[start : start + algorithm.size_bytes].hex()
+        return found
 
     # -- payload
 
@@ -236,12 +269,14 @@ class _Writer:
         """Refuse early names that the file system can't keep."""
         troubled = [one for one in self._plan.findings if one.code == "W-SRC-020"]
         if "names" in self._weaknesses and troubled:
-            raise StorageError(
+            refused = StorageError(
                 _("the destination's file system can't keep the name {path}").format(
                     path=troubled[0].path
                 ),
                 hint=_("Choose a destination on another file system, or leave it out."),
             )
+            refused.errno = errno.EILSEQ
+            raise refused
 
     def _make_directories(self) -> None:
         bag = self.staging.bag
@@ -258,7 +293,8 @@ class _Writer:
             self.staging.clear(self._finished_names)
         self._check_space()
         self._progress.expect(self._plan.size_bytes, self._plan.files)
-        with Engine(workers=self._request.workers, keep_open=keep_open) as engine:
+        own = Engine(workers=self._request.workers, keep_open=keep_open)
+        with nullcontext(self._engine) if self._engine else own as engine:
             if self.staging.resumes:
                 for answer in engine.run(self._taken_over(), algorithms, self._progress.within):
                     self._take_over(answer)
@@ -468,10 +504,7 @@ class _Writer:
             self._write("bagit.txt", ["BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"]),
             self._write("bag-info.txt", self._info_lines()),
             self._write("VERIFY.txt", [verify_text()]),
-            *(
-                self._write(path, [data.decode("utf-8")])
-                for path, data in self._request.tag_files.items()
-            ),
+            *(self._write_bytes(path, [data]) for path, data in self._request.tag_files.items()),
             self._write(
                 SIDECAR_PATH, sidecar_lines(self._plan, self._holes, self._request.sidecar)
             ),
@@ -483,32 +516,37 @@ class _Writer:
         tag_files.sort()
         for algorithm in self._request.algorithms:
             lines = (f"{found[algorithm.name]}  {encode_path(path)}\n" for path, found in tag_files)
-            self._write(f"tagmanifest-{algorithm.name}.txt", lines)
+            path, digests = self._write(f"tagmanifest-{algorithm.name}.txt", lines)
+            if path == SIGNED_FILE:
+                self.signed_digest = digests["sha512"]
 
     def _write(self, path: str, lines: Iterable[str]) -> tuple[str, dict[str, str]]:
+        """Write a tag file of text; as :meth:`_write_bytes`."""
+        return self._write_bytes(path, _portions(lines))
+
+    def _write_bytes(self, path: str, portions: Iterable[bytes]) -> tuple[str, dict[str, str]]:
         """Write a tag file and hash what was written; (path, digest by algorithm)."""
         hashers = {algorithm.name: algorithm.new() for algorithm in self._request.algorithms}
-        full = os.path.join(self.staging.bag, path)
-        if os.path.lexists(full):  # left by an earlier run that was killed here
-            os.unlink(full)
-        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with open(descriptor, "wb", buffering=0) as file:
-            for portion in _portions(lines):
+        with open(self._new_file(path), "wb", buffering=0) as file:
+            for portion in portions:
                 for hasher in hashers.values():
                     hasher.update(portion)
                 view = memoryview(portion)
                 while view:
                     view = view[file.write(view) :]
-            if self._request.read_only and "modes" not in self._weaknesses:
-                os.chmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~WRITE_BITS)
         return path, {name: hasher.hexdigest() for name, hasher in hashers.items()}
 
+    def _new_file(self, path: str) -> int:
+        """A tag file to write to, made with the mode that it keeps."""
+        full = os.path.join(self.staging.bag, path)
+        if self.staging.resumes and os.path.lexists(full):  # a run was killed here
+            os.unlink(full)
+        keeps_modes = "modes" not in self._weaknesses
+        mode = 0o444 if self._request.read_only and keeps_modes else 0o666
+        return os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+
     def _manifest_lines(self, algorithm: Algorithm) -> Iterator[str]:
-        offset = 0
-        for one in self._request.algorithms:
-            if one is algorithm:
-                break
-            offset += one.size_bytes
+        offset = self._offset(algorithm)
         width, size = 2 * self._width, 2 * algorithm.size_bytes
         for directory, row in self._rows():
             names = directory.target_names()
@@ -523,6 +561,11 @@ class _Writer:
                     for start, name in zip(starts, names, strict=True)
                 ]
             )
+
+    def _offset(self, algorithm: Algorithm) -> int:
+        """Where an algorithm's digest begins in the row of a file."""
+        before = takewhile(lambda one: one is not algorithm, self._request.algorithms)
+        return sum(one.size_bytes for one in before)
 
     def _info_lines(self) -> Iterator[str]:
         request = self._request

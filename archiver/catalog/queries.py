@@ -51,10 +51,22 @@ class Queries:
         found = self._items(select(BAGS).where(BAGS.c.item == name))
         return found[0] if found else None
 
-    def with_key(self, case: str, key: str) -> list[Item]:
-        """The items of ``case`` that were made from the same source."""
-        question = select(BAGS).where(BAGS.c.source_key == key, BAGS.c.case_name == case)
-        return self._items(question.order_by(BAGS.c.number))
+    def with_keys(self, case: str, keys: Sequence[str]) -> dict[str, list[Item]]:
+        """The items of ``case`` that were made from the same sources, by their keys."""
+        found: dict[str, list[Item]] = {}
+        for part in _parts(keys):
+            wanted = BAGS.c.source_key.in_(part) & (BAGS.c.case_name == case)
+            for item in self._items(select(BAGS).where(wanted).order_by(BAGS.c.number)):
+                found.setdefault(item.key, []).append(item)
+        return found
+
+    def named(self, names: Sequence[str]) -> list[Item]:
+        """Those of the items ``names`` that there are, in the order of their names."""
+        return [
+            item
+            for part in _parts(names)
+            for item in self._items(select(BAGS).where(BAGS.c.item.in_(part)).order_by(BAGS.c.item))
+        ]
 
     def page(self, *, case: str = "", after: str = "", limit: int = _PAGE) -> list[Item]:
         """At most ``limit`` items, by case and number, behind the item ``after``."""
@@ -255,6 +267,11 @@ class Queries:
             (row.place, Check(_time(row.checked_at), row.result), row.codes)
             for row in self._rows(question)
         ]
+
+
+def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many as one question takes."""
+    return (values[begin : begin + _PAGE] for begin in range(0, len(values), _PAGE))
 
 
 def _time(seconds: int) -> datetime:

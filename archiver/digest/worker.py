@@ -152,14 +152,30 @@ class _Directories:
             os.close(descriptor)
 
 
+_BUFFERS = threading.local()
+"""Making one takes longer than hashing a small file."""
+
+
+def _buffer(name: str) -> bytearray:
+    """This thread's buffer of that name."""
+    found: bytearray | None = getattr(_BUFFERS, name, None)
+    if found is None:
+        found = bytearray(BUFFER_BYTES)
+        setattr(_BUFFERS, name, found)
+    return found
+
+
 class Worker:
     """Works through batches; in this process, or as the program's main part."""
 
     def __init__(self, progress: Advance | None = None) -> None:
         self._directories = _Directories()
-        self.buffer = bytearray(BUFFER_BYTES)
-        self._stream_buffer = bytearray(BUFFER_BYTES)
         self._progress = progress or (lambda _count: None)
+
+    @property
+    def buffer(self) -> bytearray:
+        """This thread's own; nothing in it outlives a file."""
+        return _buffer("whole")
 
     def close(self) -> None:
         """Close every directory that is still open."""
@@ -227,8 +243,9 @@ class Worker:
         return total, b"".join(hasher.digest() for hasher in hashers)
 
     def _in_turn(self, hashers: list[Any], read: Read) -> Iterator[int]:
-        whole = memoryview(self._stream_buffer)
-        while count := read(self._stream_buffer):
+        buffer = _buffer("stream")
+        whole = memoryview(buffer)
+        while count := read(buffer):
             view = whole[:count]
             for hasher in hashers:
                 hasher.update(view)

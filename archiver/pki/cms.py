@@ -10,6 +10,7 @@ not what it should be) and :class:`MismatchError` (it is, and doesn't match).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from archiver.errors import FormatError
 from archiver.i18n import N_
 from archiver.pki.certificates import Certificate, PublicKey
-from archiver.pki.der import is_plain_der
+from archiver.pki.der import element, is_plain_der
 
 __all__ = [
     "MAX_CMS_BYTES",
@@ -53,6 +54,7 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha512": hashes.SHA512(),
 }
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+_OCTETS, _SEQUENCE, _SET, _CONTEXT_0 = 0x04, 0x30, 0x31, 0xA0
 
 
 class CmsError(FormatError):
@@ -153,7 +155,7 @@ def _certificates(signed: Any) -> tuple[Certificate, ...]:
     for choice in found:
         if choice.name == "certificate":
             try:
-                kept.append(Certificate.parse(choice.chosen.dump()))
+                kept.append(_parsed(choice.chosen.dump()))
             except FormatError:
                 continue  # not the signer's, or the signer won't be found
     return tuple(kept)
@@ -162,17 +164,27 @@ def _certificates(signed: Any) -> tuple[Certificate, ...]:
 def _signer_certificate(signer: Any, certificates: Sequence[Certificate]) -> Certificate:
     identifier = signer["sid"]
     for certificate in certificates:
-        asn1 = asn1_x509.Certificate.load(certificate.der)
+        issuer, serial_number, key_identifier = _identifiers(certificate)
         if identifier.name == "issuer_and_serial_number":
-            wanted = identifier.chosen
-            if (
-                wanted["serial_number"].native == asn1.serial_number
-                and wanted["issuer"].dump() == asn1.issuer.dump()
-            ):
+            named = identifier.chosen
+            if (named["serial_number"].native, named["issuer"].dump()) == (serial_number, issuer):
                 return certificate
-        elif asn1.key_identifier and identifier.chosen.native == asn1.key_identifier:
+        elif key_identifier and identifier.chosen.native == key_identifier:
             return certificate
     raise CmsError(N_("it doesn't hold its signer's certificate"))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(der: bytes) -> Certificate:
+    """The same few certificates are met in every signature. Raises FormatError."""
+    return Certificate.parse(der)
+
+
+@functools.lru_cache(maxsize=64)
+def _identifiers(certificate: Certificate) -> tuple[bytes, int, bytes | None]:
+    """Its issuer (DER), its serial number, its subject key identifier."""
+    asn1 = asn1_x509.Certificate.load(certificate.der)
+    return asn1.issuer.dump(), asn1.serial_number, asn1.key_identifier
 
 
 def _attributes(signer: Any) -> dict[str, Any]:
@@ -312,53 +324,83 @@ def make_signed_data(
     embed; ``now`` (aware) becomes the signing time.
     """
     digest = digest_for(key)
-    attributes = cms.CMSAttributes(
+    kind = "rsassa_pkcs1v15" if isinstance(key, rsa.RSAPrivateKey) else f"{digest}_ecdsa"
+    frame = _frame(certificate, tuple(chain), digest, kind)
+    hashed = element(_OCTETS, hashlib.new(digest, content).digest())
+    attributes = sorted(  # a SET OF in DER
         [
-            {"type": "content_type", "values": ["data"]},
-            {"type": "message_digest", "values": [hashlib.new(digest, content).digest()]},
-            {"type": "signing_time", "values": [_time(now)]},
-            {"type": "signing_certificate_v2", "values": [_signing_certificate(certificate)]},
+            *frame.attributes,
+            element(_SEQUENCE, frame.message_digest, element(_SET, hashed)),
+            element(_SEQUENCE, frame.signing_time, element(_SET, _time(now).dump())),
         ]
     )
-    data = attributes.dump()
-    attributes = cms.CMSAttributes.load(data)  # what was made once isn't made again below
-    signature, _digest = sign_bytes(key, data)
-    kind = "rsassa_pkcs1v15" if isinstance(key, rsa.RSAPrivateKey) else f"{digest}_ecdsa"
+    signature, _digest = sign_bytes(key, element(_SET, *attributes))
+    signer = element(
+        _SEQUENCE,
+        frame.version,
+        frame.signer,
+        frame.digest,
+        element(_CONTEXT_0, *attributes),
+        frame.scheme,
+        element(_OCTETS, signature),
+    )
+    signed = element(
+        _SEQUENCE,
+        frame.version,
+        element(_SET, frame.digest),
+        frame.content,
+        frame.certificates,
+        element(_SET, signer),
+    )
+    return element(_SEQUENCE, frame.type, element(_CONTEXT_0, signed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """What is the same in all signatures of one signer, in DER: building it anew takes
+    most of a signature's time.
+    """
+
+    type: bytes
+    version: bytes
+    signer: bytes
+    digest: bytes
+    scheme: bytes
+    content: bytes
+    certificates: bytes
+    attributes: tuple[bytes, ...]
+    message_digest: bytes
+    signing_time: bytes
+
+
+@functools.lru_cache(maxsize=16)
+def _frame(
+    certificate: Certificate, chain: tuple[Certificate, ...], digest: str, kind: str
+) -> _Frame:
     asn1 = asn1_x509.Certificate.load(certificate.der)
-    algorithm = algos.DigestAlgorithm({"algorithm": digest})
-    signer = cms.SignerInfo(
-        {
-            "version": "v1",
-            "sid": cms.SignerIdentifier(
-                {
-                    "issuer_and_serial_number": cms.IssuerAndSerialNumber(
-                        {"issuer": asn1.issuer, "serial_number": asn1.serial_number}
-                    )
-                }
-            ),
-            "digest_algorithm": algorithm,
-            "signed_attrs": attributes,
-            "signature_algorithm": {"algorithm": kind},
-            "signature": signature,
-        }
+    signer = {"issuer": asn1.issuer, "serial_number": asn1.serial_number}
+    constant = (
+        {"type": "content_type", "values": ["data"]},
+        {"type": "signing_certificate_v2", "values": [_signing_certificate(certificate)]},
     )
-    embedded = [asn1, *(asn1_x509.Certificate.load(one.der) for one in chain)]
-    signed = cms.SignedData(
-        {
-            "version": "v1",
-            "digest_algorithms": [algorithm],
-            "encap_content_info": {"content_type": "data"},
-            "certificates": embedded,
-            "signer_infos": [signer],
-        }
+    embedded = sorted(one.der for one in (certificate, *chain))
+    return _Frame(
+        type=cms.ContentType("signed_data").dump(),
+        version=cms.CMSVersion("v1").dump(),
+        signer=cms.IssuerAndSerialNumber(signer).dump(),
+        digest=algos.DigestAlgorithm({"algorithm": digest}).dump(),
+        scheme=algos.SignedDigestAlgorithm({"algorithm": kind}).dump(),
+        content=cms.EncapsulatedContentInfo({"content_type": "data"}).dump(),
+        certificates=element(_CONTEXT_0, *embedded),
+        attributes=tuple(cms.CMSAttribute(one).dump() for one in constant),
+        message_digest=cms.CMSAttributeType("message_digest").dump(),
+        signing_time=cms.CMSAttributeType("signing_time").dump(),
     )
-    info = cms.ContentInfo({"content_type": "signed_data", "content": signed})
-    return bytes(info.dump())
 
 
 def _time(now: datetime) -> Any:
     """UTCTime up to 2049, GeneralizedTime after (RFC 5652 §11.3)."""
-    name = "utc_time" if now.year < 2050 else "general_time"
+    name = "utc_time" if now.year < 2050 else "generalized_time"
     return cms.Time({name: now.replace(microsecond=0)})
 
 

@@ -1,18 +1,29 @@
-"""The outer shape of DER, looked at before anything parses it (X.690 §8, §10).
+"""The outer shape of DER (X.690 §8, §10): looked at before anything parses it, and made.
 
-Job: refuse what would cost a parser time without end, and what is BER but not DER.
-Limits: understands nothing; what lies in OCTET STRINGs is not looked into.
+Job: refuse what would cost a parser time without end, and what is BER but not DER; put
+elements together. Limits: understands nothing; what lies in OCTET STRINGs is not looked into.
 """
 
 from __future__ import annotations
 
-__all__ = ["is_plain_der"]
+__all__ = ["element", "is_plain_der"]
 
 _MAX_ELEMENTS = 50_000
 _MAX_DEPTH = 40
 _MAX_OID_BYTES = 64
 """asn1crypto takes quadratic time over long ones; real ones have some ten bytes."""
 _CONSTRUCTED, _OID = 0x20, 0x06
+
+
+def element(tag: int, *parts: bytes) -> bytes:
+    """One element with a short tag, around ``parts``."""
+    size = sum(map(len, parts))
+    if size < 0x80:
+        head = bytes((tag, size))
+    else:
+        digits = size.to_bytes((size.bit_length() + 7) // 8, "big")
+        head = bytes((tag, 0x80 | len(digits))) + digits
+    return b"".join((head, *parts))
 
 
 def is_plain_der(data: bytes) -> bool:

@@ -7,8 +7,9 @@ from its place.
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from archiver.bag.validate import BagFacts, check_bag
 from archiver.bag.write import BagRequest, WrittenBag, write_bag
 from archiver.custody import CUSTODY_PATH, Event, chain_lines
 from archiver.digest import ALGORITHMS, Algorithm
-from archiver.errors import SourceError, StorageError, UsageError
+from archiver.errors import SourceError, StorageError, UsageError, storage_error
 from archiver.filesystem import sync_tree
 from archiver.findings import Findings, Severity
 from archiver.i18n import _
@@ -34,15 +35,26 @@ if TYPE_CHECKING:  # cryptography costs start-up time: only where something is s
 __all__ = [
     "CreateOptions",
     "FileList",
+    "RefusedError",
     "Sealing",
+    "bag_request",
     "check_written",
     "choose_algorithms",
     "create_bag",
+    "forget",
     "plan_sources",
+    "read_back",
+    "reads_back",
+    "seal_staged",
+    "sync_staged",
 ]
 
 SIGNED_ALGORITHM = "sha512"
 """Always among the algorithms: its tag manifest is what gets signed."""
+
+
+_AHEAD_BYTES = 256 << 10
+"""Of each file, when many are read: the rest is read ahead by the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,8 @@ class CreateOptions:
     identifier: str
     algorithms: tuple[str, ...] = ()
     info: BagInfo = field(default_factory=BagInfo)
+    tag_files: Mapping[str, bytes] = field(default_factory=dict)
+    """Further tag files, by their paths in the bag."""
     sealing: Sealing | None = None
     verify_after: bool | None = None
     checkpoint_seconds: float = 20.0
@@ -174,11 +188,27 @@ def create_bag(
     from the disk and found right; where a seal is asked for, once it is signed. Time
     stamps are then waited for with :func:`~archiver.seal.stamping.stamp_bag`.
     """
+    verify_after = reads_back(options)
+
+    def finish(staged: str) -> None:
+        if verify_after:
+            say(_("reading the bag back from the disk"))
+            sync_staged(staged)
+            forget(staged)
+            read_back(staged, progress, options.workers)
+        seal_staged(staged, options)
+
+    return write_bag(plan, destination, bag_request(plan, options), progress=progress, seal=finish)
+
+
+def bag_request(plan: Plan, options: CreateOptions) -> BagRequest:
+    """What the bag of ``plan`` is to be."""
     policy, sealing = options.policy, options.sealing
     algorithms = choose_algorithms(options.algorithms or policy.bag.algorithms)
-    request = BagRequest(
+    custody = b"".join(chain_lines(_events(plan, algorithms, options.now)))
+    return BagRequest(
         algorithms=algorithms,
-        tag_files={CUSTODY_PATH: b"".join(chain_lines(_events(plan, algorithms, options.now)))},
+        tag_files={CUSTODY_PATH: custody, **options.tag_files},
         info=options.info.with_elements(sealing.declaration() if sealing else ()),
         identifier=options.identifier,
         now=options.now,
@@ -187,21 +217,26 @@ def create_bag(
         checkpoint_seconds=options.checkpoint_seconds,
         workers=options.workers,
     )
-    verify_after = policy.bag.verify_after if options.verify_after is None else options.verify_after
 
-    def finish(staged: str) -> None:
-        if verify_after:
-            say(_("reading the bag back from the disk"))
-            _read_back(staged, progress, options.workers)
-        if sealing:
-            from archiver.seal.proofs import ProofPlace, sign_bag
-            from archiver.seal.stamping import add_requests
 
-            sign_bag(staged, sealing.signers, options.now)
-            place = ProofPlace(staged)
-            add_requests(place, sealing.stamps, unaddressed=sealing.require_stamp)
+def reads_back(options: CreateOptions) -> bool:
+    """Whether the bag is to be read from the disk before it appears."""
+    return options.policy.bag.verify_after if options.verify_after is None else options.verify_after
 
-    return write_bag(plan, destination, request, progress=progress, seal=finish)
+
+def seal_staged(staged: str, options: CreateOptions) -> None:
+    """Sign a bag that nobody can see yet, where that is asked for, and lay down requests for
+    time stamps. Who lets it appear has to sync it.
+    """
+    sealing = options.sealing
+    if sealing is None:
+        return
+    from archiver.seal.proofs import ProofPlace, sign_bag
+    from archiver.seal.stamping import add_requests
+
+    sign_bag(staged, sealing.signers, options.now, staged=True)
+    place = ProofPlace(staged, staged=True)
+    add_requests(place, sealing.stamps, unaddressed=sealing.require_stamp)
 
 
 def _events(plan: Plan, algorithms: Sequence[Algorithm], now: datetime) -> Iterator[Event]:
@@ -212,12 +247,22 @@ def _events(plan: Plan, algorithms: Sequence[Algorithm], now: datetime) -> Itera
     yield Event(type="message digest calculation", at=now, detail={"algorithms": names})
 
 
-def _read_back(staged: str, progress: Progress | None, workers: int | None) -> None:
-    """Check a staged bag as it lies on the disk, not in memory."""
-    _facts, findings = check_written(staged, progress, workers)
+def sync_staged(path: str) -> None:
+    """Have everything that was staged in ``path`` on the disk. Raises StorageError."""
+    try:
+        sync_tree(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def read_back(staged: str, progress: Progress | None, workers: int | None) -> None:
+    """Check a staged bag that was synced and forgotten (:func:`forget`) as it lies on the
+    disk. Raises StorageError, OSError.
+    """
+    _facts, findings = _check(staged, progress, workers)
     for finding in findings:
         if finding.severity is not Severity.WARNING:
-            raise StorageError(
+            failing = StorageError(
                 _("what was written can't be read back: {path}: {message}").format(
                     path=finding.path, message=finding.message
                 ),
@@ -226,6 +271,8 @@ def _read_back(staged: str, progress: Progress | None, workers: int | None) -> N
                     " Nothing was left behind."
                 ),
             )
+            failing.errno = errno.EIO
+            raise failing
 
 
 def check_written(
@@ -236,7 +283,13 @@ def check_written(
     Raises OSError where it can't be synced.
     """
     sync_tree(staged)
-    _drop_cache(staged)
+    forget(staged)
+    return _check(staged, progress, workers)
+
+
+def _check(
+    staged: str, progress: Progress | None, workers: int | None
+) -> tuple[BagFacts, Findings]:
     findings = Findings()
     tree = DirectoryTree(staged, workers=workers)
     try:
@@ -245,8 +298,10 @@ def check_written(
         tree.close()
 
 
-def _drop_cache(path: str) -> None:
-    """Ask the kernel to forget what it holds of these files (it may decline)."""
+def forget(path: str) -> None:
+    """Ask the kernel to forget what it holds of the files below ``path``, which are synced
+    (it may decline), and to fetch their beginnings from the disk: many at once. Raises OSError.
+    """
     if not hasattr(os, "posix_fadvise"):
         return
     for directory, _directories, files in os.walk(path):
@@ -254,5 +309,6 @@ def _drop_cache(path: str) -> None:
             descriptor = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.posix_fadvise(descriptor, 0, _AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
             finally:
                 os.close(descriptor)

@@ -24,7 +24,7 @@ from archiver.bag.proofs import (
     sort_proofs,
 )
 from archiver.errors import DestinationError, StorageError, storage_error
-from archiver.filesystem import write_new_file
+from archiver.filesystem import write_new_file, write_staged_file
 from archiver.i18n import _
 from archiver.pki.certificates import Certificate
 from archiver.pki.keyring import SigningKey
@@ -49,12 +49,14 @@ class ProofPlace:
     ``signatures/`` where nothing else is said. Their names are paths in ``base``.
 
     A bag is handed out alone: certificates and the revocation lists of the day are kept in
-    it, unless ``with_certificates`` says otherwise.
+    it, unless ``with_certificates`` says otherwise. ``staged``: nobody can see it yet, and
+    who lets it appear syncs it before.
     """
 
     base: str
     folder: str = SIGNATURES
     with_certificates: bool = True
+    staged: bool = False
 
     def path(self, name: str) -> str:
         """Where the file ``name`` lies."""
@@ -94,10 +96,15 @@ class ProofPlace:
 
 
 def sign_bag(
-    bag: str, signers: Sequence[SigningKey], now: datetime, *, expected: str = ""
+    bag: str,
+    signers: Sequence[SigningKey],
+    now: datetime,
+    *,
+    expected: str = "",
+    staged: bool = False,
 ) -> tuple[str, ...]:
     """Sign the bag's tag manifest; the signatures' paths in the bag. ``expected`` is its
-    SHA-512 where the bag was checked before.
+    SHA-512 where the bag was checked before, ``staged`` as for :class:`ProofPlace`.
 
     Raises DestinationError where a signer has signed already, before anything is written.
     """
@@ -107,7 +114,7 @@ def sign_bag(
             _("{bag} changed while it was checked, so it was not signed").format(bag=bag),
             hint=_("Find out who writes to it, then run the command again."),
         )
-    place = ProofPlace(bag)
+    place = ProofPlace(bag, staged=staged)
     for signer in signers:
         name = signature_path(signer.certificate.fingerprint)
         if os.path.lexists(place.path(name)):
@@ -165,6 +172,9 @@ def _add(place: ProofPlace, name: str, data: bytes) -> None:
     path = place.path(name)
     try:
         _make_directories(place, name)
+        if place.staged:
+            write_staged_file(path, data, _MODE)
+            return
         if os.path.lexists(path):
             raise FileExistsError(path)
         write_new_file(path, data, _MODE)

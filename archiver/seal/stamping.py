@@ -136,6 +136,8 @@ def add_requests(
 
     ``unaddressed``: where a signature has none at all, one that any TSA may answer.
     """
+    if not options.urls and not unaddressed:
+        return
     proofs = place.files()
     for signature in proofs.signatures if signatures is None else signatures:
         data = place.read(signature, MAX_CMS_BYTES)

@@ -1,0 +1,187 @@
+"""Numbers of a case: allotted before anything is made, ended once it is known what became of it.
+
+Job: the two ends of every ingest, for one source or many: one write to the log each.
+Limits: makes no bags; the vault's lock is held for no longer than a write takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from archiver.bag.proofs import SIGNED_FILE
+from archiver.catalog.model import BEGUN, SEALED, Item, item_name
+from archiver.custody import CUSTODY_PATH, Event, line_digest
+from archiver.errors import ArchiverError, SourceError, VaultError, storage_error
+from archiver.i18n import _
+from archiver.seal import CreateOptions
+from archiver.vault import Vault
+from archiver.vault.records import Records, writing
+from archiver.verify import Verdict, verify_bag
+
+__all__ = [
+    "IngestOptions",
+    "Payload",
+    "begin",
+    "check_left",
+    "end",
+    "facts",
+    "make_room",
+    "refusal",
+]
+
+_END_SECONDS = 60.0
+"""How long to wait, at least, to write down a bag that is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    """``create`` says how the bag is made; ``again`` makes another item of a source that is
+    in the case already; ``wait_seconds`` is how long to wait for another writer.
+    """
+
+    create: CreateOptions
+    again: bool = False
+    wait_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What is in a bag that was made, and what else the log is to keep."""
+
+    files: int
+    size_bytes: int
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def begin(vault: Vault, case: str, keys: Sequence[str], options: IngestOptions) -> list[Item]:
+    """The item of each key: one that is sealed already (unless ``again``), one that was
+    begun, or the next. The keys are all different.
+    """
+    with writing(vault, f"ingest {case}", options.wait_seconds) as records:
+        records.require(case)
+        known = records.catalog.with_keys(case, keys)
+        found = {key: _known(known.get(key, ()), options) for key in keys}
+        new = [key for key, item in found.items() if item is None]
+        allotted = _allot(records, case, new, options.create.now) if new else {}
+        return [found[key] or allotted[key] for key in keys]
+
+
+def _known(items: Sequence[Item], options: IngestOptions) -> Item | None:
+    sealed = [one for one in items if one.state == SEALED]
+    if sealed and not options.again:
+        return sealed[0]
+    return next((one for one in items if one.state == BEGUN), None)
+
+
+def _allot(records: Records, case: str, keys: Sequence[str], now: datetime) -> dict[str, Item]:
+    """The next numbers, in the log before anything else is done."""
+    first = records.catalog.next_number(case)
+    names = [item_name(case, number) for number in range(first, first + len(keys))]
+    for name in names:
+        _check_free(records.vault.bag_path(case, name))
+    details = [
+        {"item": name, "key": key, "number": number}
+        for number, (name, key) in enumerate(zip(names, keys, strict=True), start=first)
+    ]
+    records.append(case, [Event(type="ingestion start", at=now, detail=one) for one in details])
+    return {one.key: one for one in records.catalog.named(names)}
+
+
+def _check_free(path: str) -> None:
+    """A bag under the next number was made for another source, and its log was lost: taken
+    for this source's, it would leave this source unarchived.
+    """
+    if os.path.lexists(path):
+        raise VaultError(
+            _("{path} is there, and the log of the case knows nothing of it").format(path=path),
+            hint=_("See 'archiver events verify'; put the log of the case back from a copy."),
+        )
+
+
+def end(
+    vault: Vault, case: str, ends: Sequence[tuple[Item, Event]], options: IngestOptions
+) -> None:
+    """Write down what became of items, but of those where another run was faster."""
+    if not ends:
+        return
+    with writing(vault, f"ingest {case}", max(options.wait_seconds, _END_SECONDS)) as records:
+        records.require(case)
+        found = {one.item: one for one in records.catalog.named([one.item for one, _e in ends])}
+        events = [
+            event for one, event in ends if one.item not in found or found[one.item].state == BEGUN
+        ]
+        if events:
+            records.append(case, events)
+
+
+def refusal(item: Item, error: ArchiverError, now: datetime) -> Event:
+    """A source that can't be archived keeps its number, with the reason; no name of it is
+    written down.
+    """
+    reason = "source" if isinstance(error, SourceError) else "not intact"
+    detail = {"item": item.item, "number": item.number, "reason": reason}
+    return Event(type="ingestion end", at=now, outcome="failure", detail=detail)
+
+
+def make_room(path: str) -> None:
+    """Have the directory of a bag at ``path``. Raises StorageError."""
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def check_left(path: str, options: CreateOptions) -> Payload:
+    """What a killed run left under its name is whole and sealed, or it would not be there:
+    but it is read once more before the log says so.
+    """
+    wanted = len(options.sealing.signers) if options.sealing else 0
+    report = verify_bag(path)
+    intact = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
+    if not intact or os.path.islink(path) or _count_signatures(path) < wanted:
+        raise VaultError(
+            _("{path} is there, and it is not intact").format(path=path),
+            hint=_("See 'archiver bag verify'. Move it away before ingesting again."),
+        )
+    return Payload(report.facts.payload_files, report.facts.payload_bytes)
+
+
+def _count_signatures(path: str) -> int:
+    proofs = os.path.join(path, "signatures")
+    names = os.listdir(proofs) if os.path.isdir(proofs) else []
+    return sum(name.endswith(".p7s") for name in names)
+
+
+def facts(path: str, item: Item, payload: Payload) -> dict[str, Any]:
+    """What the log keeps of a bag: enough to notice another one in its place. A bag of
+    another tool has no chain of its own, and no head.
+    """
+    try:
+        with open(os.path.join(path, SIGNED_FILE), "rb") as file:
+            signed = hashlib.file_digest(file, "sha512").hexdigest()
+        signatures, head = _count_signatures(path), _custody_head(path)
+    except (OSError, IndexError) as error:
+        raise VaultError(_("{path} can't be read back").format(path=path)) from error
+    return {
+        **payload.more,
+        "custody_head": head,
+        "item": item.item,
+        "number": item.number,
+        "payload_bytes": payload.size_bytes,
+        "payload_files": payload.files,
+        "signatures": signatures,
+        "tag_manifest_sha512": signed,
+    }
+
+
+def _custody_head(path: str) -> str:
+    try:
+        with open(os.path.join(path, CUSTODY_PATH), "rb") as file:
+            return line_digest(file.read().splitlines(keepends=True)[-1])
+    except FileNotFoundError:
+        return ""
