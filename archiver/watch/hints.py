@@ -69,11 +69,11 @@ class Hints:
 
     def start(self) -> None:
         """Begin to watch. Where that can't be, :attr:`problem` says so."""
-        from watchdog.observers import Observer
-
         _Warnings.of_all.add(self)
-        observer = Observer()
         try:
+            from watchdog.observers import Observer
+
+            observer = Observer()
             observer.schedule(
                 _Handler(self),  # type: ignore[arg-type]  # only dispatch() is asked for
                 os.fsdecode(self._root),
@@ -81,7 +81,7 @@ class Hints:
                 event_filter=_events(),
             )
             observer.start()
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ImportError) as error:
             self.problem = _("no hints from the system ({reason}): found by scans only").format(
                 reason=error
             )

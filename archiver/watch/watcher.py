@@ -79,7 +79,7 @@ class Watcher:
         self._archiver = Archiver(sink, self._clock, tell)
         self._folders = [Folder(root, self._clock, tell, self._between) for root in roots]
         self._retry: dict[int, float] = {}
-        self._begun = False
+        self._broken: list[BaseException] = []
         for folder in self._folders if hints else ():
             folder.hints = Hints(folder.root.path, self._wake.set)
 
@@ -114,6 +114,8 @@ class Watcher:
                 thread.join()
             self._beats.end()
             self._end()
+        if self._broken:
+            raise self._broken[0]
 
     def run_once(self, stop: threading.Event | None = None) -> None:
         """Look at everything, wait until it can have settled, archive what has, and end."""
@@ -210,6 +212,15 @@ class Watcher:
     # Archiving
 
     def _lane(self, lane: int, stop: threading.Event) -> None:
+        """Whatever ends it unasked ends the whole, which is then told of it."""
+        try:
+            self._work_on(lane, stop)
+        except BaseException as error:  # noqa: BLE001  # raised again by run()
+            self._broken.append(error)
+            stop.set()
+            self.wake()
+
+    def _work_on(self, lane: int, stop: threading.Event) -> None:
         self._beats.begin(f"archiver {lane}")
         event = self._work[lane]
         while not stop.is_set():

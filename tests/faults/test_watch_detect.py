@@ -227,7 +227,7 @@ def test_14_written_through_a_mapping_after_it_was_closed(scene: Scene) -> None:
 def test_15_appended_to_while_it_is_copied(scene: Scene) -> None:
     data = os.urandom(3 << 20)
     scene.write("growing", data)
-    appended = []
+    appended: list[bytes] = []
 
     def append(path: bytes) -> None:
         if not appended:
@@ -247,7 +247,7 @@ def test_16_replaced_while_it_is_copied_with_the_same_mtime(scene: Scene) -> Non
     old, new = os.urandom(2 << 20), os.urandom(2 << 20)
     path = scene.write("swapped", old)
     kept = os.stat(path)
-    swapped = []
+    swapped: list[bytes] = []
 
     def swap(path_below: bytes) -> None:
         if not swapped:
@@ -426,7 +426,7 @@ def test_23_links_pipes_sockets_and_devices_are_never_opened(scene: Scene) -> No
             Path(f"/proc/{child.process.pid}/task/{child.process.pid}/children").read_text().split()
         )
         os.kill(int(pid), signal.SIGTERM)
-        child.process.wait(60)
+        child.process.communicate(timeout=60)
         scene.journal = Journal(str(scene.base / "state/journal.sqlite"))
         opened = trace.read_text()
         assert '"file"' in opened
@@ -524,7 +524,7 @@ def test_30_the_second_watcher_refuses_and_names_the_first(scene: Scene) -> None
     with pytest.raises(LockedError, match=f"pid {child.process.pid}"):
         Journal(str(scene.base / "state/journal.sqlite"))
     child.process.kill()
-    child.process.wait()
+    child.process.communicate()
     scene.journal = Journal(str(scene.base / "state/journal.sqlite"))  # a dead one holds nothing
 
 

@@ -7,6 +7,7 @@ differ), ``hints``, ``uid`` (whom to become), ``factor`` (how fast its clock goe
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import resource
@@ -22,6 +23,10 @@ from tests.watch.scene import QUICK, FastClock, Scene
 def main(base: str, options: str = "{}") -> int:
     wanted = json.loads(options)
     if "uid" in wanted:
+        import watchdog.observers  # noqa: F401  # whoever it becomes may not be able to read it
+
+        for name in ("ascii", "latin-1", "utf-8"):
+            codecs.lookup(name)
         os.setgroups([])
         os.setgid(wanted["uid"])
         os.setuid(wanted["uid"])
@@ -29,7 +34,12 @@ def main(base: str, options: str = "{}") -> int:
     scene.clock = FastClock(wanted.get("factor", 10))
     watcher = scene.watcher(hints=wanted.get("hints", True))
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: (stop.set(), watcher.wake()))
+
+    def end(_number: int, _frame: object) -> None:
+        stop.set()
+        watcher.wake()
+
+    signal.signal(signal.SIGTERM, end)
     print("ready", flush=True)
     watcher.run(stop)
     health = watcher.health()
