@@ -161,7 +161,7 @@ archiver watch "$work/inbox" --case case-001 --key ana-laptop --key-dir "$work/k
     --quiet-period 2s 2>"$work/watch.log" &
 watcher=$!
 exec 3>"$work/inbox/video.mp4"
-head -c 50000 "$video" >&3
+head -c 20000 "$video" >&3
 sleep 4
 code=0
 run archiver watch status "$work/inbox/video.mp4" || code=$?
@@ -170,7 +170,7 @@ if [ "$code" -ne 4 ]; then
     cat "$work/watch.log" >&2
     exit 1
 fi
-tail -c +50001 "$video" >&3
+tail -c +20001 "$video" >&3
 exec 3>&-
 tries=0
 until archiver watch status "$work/inbox/video.mp4" >/dev/null; do

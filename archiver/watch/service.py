@@ -191,7 +191,7 @@ class Stopping:
 def _heard(hears: int, seconds: float | None) -> bool:
     """Wait for a signal, or so many seconds; False once the other end is closed."""
     ready, _writable, _failed = select.select([hears], [], [], seconds)
-    return not ready or bool(os.read(hears, 64))
+    return not ready or bool(os.read(hears, 1))
 
 
 class Living:
