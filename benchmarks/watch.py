@@ -179,9 +179,7 @@ def _large(place: Path, signer: SigningKey, scale: float) -> Iterator[Figure]:
         for left in (plain, str(watched)):
             shutil.rmtree(left)
     ratio = statistics.median(ratios)
-    yield Figure(
-        f"one file of {size_bytes >> 20:,} MiB", f"{statistics.median(rates):,.0f} MB/s"
-    )
+    yield Figure(f"one file of {size_bytes >> 20:,} MiB", f"{statistics.median(rates):,.0f} MB/s")
     yield Figure(
         "its speed, of that of `bag create`", f"{ratio:.2f} ×", "≥ 0.9 ×", ratio >= 0.9
     )  # fmt: skip
