@@ -37,6 +37,7 @@ from archiver.errors import (
     NotFoundError,
     SourceError,
     StorageError,
+    storage_error,
 )
 from archiver.filesystem import free_space
 from archiver.fixity import Result, check_copy
@@ -136,8 +137,8 @@ class VaultSink:
             made = ingest.prepare(
                 self._vault, self._case, sources, options, progress=self._options.progress
             )
-        except ArchiverError as error:
-            made = [error] * len(ready)
+        except (ArchiverError, OSError) as error:
+            made = [_told(error)] * len(ready)
         outcomes = iter(made)
         return [
             one if isinstance(one, Failed) else self._prepared(one, next(outcomes))
@@ -167,8 +168,8 @@ class VaultSink:
         signed = {one.item.item: one.staged.signed_digest for one in staged if one.staged}
         try:
             made = ingest.commit(self._vault, self._case, staged, self._ingest_options(seal=False))
-        except ArchiverError as error:
-            made = [error] * len(known)
+        except (ArchiverError, OSError) as error:
+            made = [_told(error)] * len(known)
         outcomes = {
             one.item: _failed(one.unit, found)
             if isinstance(found, ArchiverError)
@@ -253,8 +254,8 @@ class DirectorySink:
                 create = self._options.create()
                 orders = [self._order(one, create) for one in ready]
                 made = stage_bags(self._directory, orders, progress=self._options.progress)
-        except ArchiverError as error:
-            made = [error] * len(ready)
+        except (ArchiverError, OSError) as error:
+            made = [_told(error)] * len(ready)
         outcomes = iter(made)
         return [
             self._prepared(one, next(outcomes)) if isinstance(one, _Planned) else one
@@ -511,6 +512,11 @@ def _failed(unit: Unit, error: ArchiverError) -> Failed:
         return Failed(unit=unit, kind=kind, reason=reason)
     kind = "sink" if isinstance(error, _PAUSING) else "refused"
     return Failed(unit=unit, kind=kind, reason=error.message)
+
+
+def _told(error: ArchiverError | OSError) -> ArchiverError:
+    """What keeps a whole batch from being made."""
+    return error if isinstance(error, ArchiverError) else storage_error(error, "")
 
 
 def _reason(error: ArchiverError) -> str:
