@@ -76,7 +76,7 @@ class Folder:
     _identity: Identity | None = None
 
     def __post_init__(self) -> None:
-        self.rules = Rules(self.root.policy)
+        self.rules = Rules(self.root.policy, os.fsencode(os.path.abspath(self.root.path)))
 
     @property
     def journal(self) -> Journal:
@@ -186,7 +186,7 @@ class Folder:
                 self._dirty[directory + b"\0"] = later  # a key of its own: names hold no NUL
 
     def look_at(self, directory: bytes, *, deep: bool = False) -> None:
-        """A directory with news ("" or "a/b/")."""
+        """A directory with news ("" or "a/b/"). Safe from any thread."""
         known = self._dirty.get(directory)
         not_before = self._cost.get(directory, 0.0)
         self._dirty[directory] = _Dirty(deep or (known is not None and known.deep), not_before)
@@ -194,7 +194,7 @@ class Folder:
     def look(self) -> None:
         """Look at the directories that are due. Raises PausedError, StorageError."""
         now = self.clock.now()
-        due = [key for key, dirty in self._dirty.items() if dirty.not_before <= now]
+        due = [key for key, dirty in list(self._dirty.items()) if dirty.not_before <= now]
         if not due:
             return
         with self.opened() as root:
@@ -217,7 +217,7 @@ class Folder:
 
     def next_look(self) -> float:
         """When there is something to do, in monotonic seconds."""
-        times = [self.next_scan, *(dirty.not_before for dirty in self._dirty.values())]
+        times = [self.next_scan, *(dirty.not_before for dirty in list(self._dirty.values()))]
         due = self.journal.next_due()
         return min([*times, due] if due is not None else times)
 
