@@ -58,6 +58,7 @@ SCALE ?= 1
 bench: $(VENV)/run.stamp
 	@mkdir -p build
 	$(BIN)/python -m benchmarks.seal build/seal.md build/seal.json
+	$(BIN)/python -m benchmarks.watch --scale $(SCALE) --place build build/watch.md build/watch.json
 	$(BIN)/python -m benchmarks --scale $(SCALE) --markdown build/benchmarks.md --json build/benchmarks.json
 
 soak: $(VENV)/dev.stamp

@@ -19,6 +19,8 @@ COMMANDS = (
     (),
     ("setup",),
     *((name,) for name in ("init", "ingest", "list", "show", "audit", "events", "repair")),
+    ("watch",),
+    *(("watch", name) for name in ("status", "retry", "release", "accept")),
     ("bag",),
     *(("bag", name) for name in ("create", "verify", "show", "sign", "timestamp")),
     ("key",),

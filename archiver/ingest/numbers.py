@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from archiver.bag.progress import Progress
 from archiver.bag.proofs import SIGNED_FILE
 from archiver.catalog.model import BEGUN, SEALED, Item, item_name
 from archiver.custody import CUSTODY_PATH, Event, line_digest
@@ -41,12 +42,14 @@ _END_SECONDS = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
     """``create`` says how the bag is made; ``again`` makes another item of a source that is
-    in the case already; ``wait_seconds`` is how long to wait for another writer.
+    in the case already; ``wait_seconds`` is how long to wait for another writer;
+    ``progress`` hears of bags that are read again.
     """
 
     create: CreateOptions
     again: bool = False
     wait_seconds: float = 10.0
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +139,12 @@ def make_room(path: str) -> None:
         raise storage_error(error, path) from error
 
 
-def check_left(path: str, options: CreateOptions) -> Payload:
+def check_left(path: str, options: CreateOptions, progress: Progress | None = None) -> Payload:
     """What a killed run left under its name is whole and sealed, or it would not be there:
     but it is read once more before the log says so.
     """
     wanted = len(options.sealing.signers) if options.sealing else 0
-    report = verify_bag(path)
+    report = verify_bag(path, progress=progress)
     intact = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
     if not intact or os.path.islink(path) or _count_signatures(path) < wanted:
         raise VaultError(

@@ -128,6 +128,9 @@ def _stage(
     except ArchiverError as error:
         slot.discard()
         return error
+    except OSError as error:
+        slot.discard()
+        return storage_error(error, order.destination)
     return StagedBag(order, writer, slot)
 
 

@@ -24,7 +24,7 @@ import re
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from archiver.errors import (
@@ -171,15 +171,21 @@ def _locked(path: str, what: str, wait_seconds: float) -> Iterator[None]:
         raise storage_error(error, path) from error
     try:
         _take(descriptor, wait_seconds, os.path.dirname(path))
-        note = json.dumps({"pid": os.getpid(), "what": what}).encode()
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, note, 0)
+        _note(descriptor, json.dumps({"pid": os.getpid(), "what": what}).encode())
         try:
             yield
         finally:
-            os.ftruncate(descriptor, 0)
+            _note(descriptor, b"")
     finally:
-        os.close(descriptor)
+        with suppress(OSError):  # the lock is gone with it all the same
+            os.close(descriptor)
+
+
+def _note(descriptor: int, text: bytes) -> None:
+    """Say who holds the lock, for people; that a disk has no room for it is no failure."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
 
 
 def _take(descriptor: int, wait_seconds: float, place: str) -> None:
@@ -196,6 +202,8 @@ def _take(descriptor: int, wait_seconds: float, place: str) -> None:
                     ),
                     hint=_("Wait until it has finished, or give --wait SECONDS."),
                 ) from error
+        except OSError as error:
+            raise storage_error(error, place) from error
         time.sleep(_POLL_SECONDS)
 
 

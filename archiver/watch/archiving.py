@@ -10,9 +10,10 @@ from which the next run goes on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from archiver.errors import ArchiverError
@@ -31,6 +32,7 @@ SMALL, LARGE = 0, 1
 _BATCH = {SMALL: 256, LARGE: 1}
 _BATCH_BYTES = 256 << 20
 _DISPOSE_AT_ONCE = 64
+_TURN_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 _ASK_SECONDS = 10.0
 _NOT_PROVED = N_("the bag or its copies do not verify now: the original stays")
@@ -54,7 +56,18 @@ class Archiver:
     _retry_at: float = 0.0
     _ask_at: float = 0.0
     _pause: float = _FIRST_PAUSE_SECONDS
-    _committing: threading.Lock = field(default_factory=threading.Lock)
+    beat: Callable[[], None] = lambda: None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextlib.contextmanager
+    def _committing(self) -> Iterator[None]:
+        """One lane at a time. One that waits is alive: whether the other is, it says itself."""
+        while not self._lock.acquire(timeout=_TURN_SECONDS):
+            self.beat()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def begin(self) -> None:
         """Remove what killed runs left in staging. Pauses where that can't be."""
@@ -161,7 +174,7 @@ class Archiver:
             try:
                 with folder.opened() as root:
                     same_bytes = done.digests == tuple(
-                        digest_of(root, row.path) for row in lot.members
+                        digest_of(root, row.path, self.beat) for row in lot.members
                     )
             except OSError:
                 folder.journal.turn(lot.rows, State.SEEN, due=self.clock.now())
@@ -174,7 +187,7 @@ class Archiver:
         return lot
 
     def _asked(self, lot: Lot) -> Done | None:
-        with self._committing:
+        with self._committing():
             try:
                 return self.sink.find(lot.unit)
             except (ArchiverError, OSError) as error:
@@ -230,7 +243,7 @@ class Archiver:
 
     def _commit(self, folder: Folder, prepared: Sequence[Prepared], by_key: dict[str, Lot]) -> str:
         try:
-            with self._committing:
+            with self._committing():
                 results = self.sink.commit(prepared)
         except (ArchiverError, OSError) as error:
             folder.needs_recovery |= {SMALL, LARGE}
@@ -341,7 +354,7 @@ class Archiver:
         if lot is None:
             journal.turn(rows, State.ARCHIVED)
             return
-        with self._committing:
+        with self._committing():
             try:
                 proved = self.sink.is_proved(lot.done(), policy.required_replicas)
             except (ArchiverError, OSError):
@@ -358,7 +371,12 @@ class Archiver:
         journal, scanner = folder.journal, folder.scanner
         try:
             what = dispose(
-                root, folder.root.path, row, folder.root.policy, renumbers=scanner.renumbers
+                root,
+                folder.root.path,
+                row,
+                folder.root.policy,
+                renumbers=scanner.renumbers,
+                beat=self.beat,
             )
         except NotTheSameError:
             journal.turn([row], State.ARCHIVED, reason=_NOT_THE_SAME)

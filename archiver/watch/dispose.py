@@ -11,6 +11,7 @@ between the reading and the end; and its name still leads to it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 import stat
 
 from archiver.filesystem import RenameFallback, rename_no_replace
@@ -30,8 +31,17 @@ class NotTheSameError(Exception):
     """The original is not what was archived: it stays, and is looked at again."""
 
 
-def dispose(root: int, root_path: str, row: Row, policy: WatchPolicy, *, renumbers: bool) -> str:
-    """Move or delete one original; what was done, for the journal.
+def dispose(
+    root: int,
+    root_path: str,
+    row: Row,
+    policy: WatchPolicy,
+    *,
+    renumbers: bool,
+    beat: Callable[[], None] = lambda: None,
+) -> str:
+    """Move or delete one original; what was done, for the journal. ``beat`` hears that it is
+    read once more.
 
     Raises NotTheSameError, OSError; then it is still there, untouched.
     """
@@ -41,7 +51,7 @@ def dispose(root: int, root_path: str, row: Row, policy: WatchPolicy, *, renumbe
         with lease(descriptor) as proof:
             if proof is Proof.BUSY or not same(row.fingerprint, found, renumbers=renumbers):
                 raise NotTheSameError
-            if digest_of_descriptor(descriptor) != row.digest:
+            if digest_of_descriptor(descriptor, beat) != row.digest:
                 raise NotTheSameError
             at = open_directory(root, directory)
             try:

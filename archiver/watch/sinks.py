@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from archiver.bag.model import BagInfo
 from archiver.bag.names import decode_path
 from archiver.bag.plan import Plan, PlanOptions
+from archiver.bag.progress import Progress, Silent
 from archiver.bag.proofs import SIGNED_FILE
 from archiver.bag.sidecar import sizes_and_times
 from archiver.bag.stage import BatchStaging, sweep_batches
@@ -36,6 +37,7 @@ from archiver.errors import (
     NotFoundError,
     SourceError,
     StorageError,
+    storage_error,
 )
 from archiver.filesystem import free_space
 from archiver.fixity import Result, check_copy
@@ -77,7 +79,8 @@ def _unsealed() -> Sealing | None:
 class SinkOptions:
     """How bags are made. ``sealing`` is asked for each batch: it gives None where bags are to
     stay unsigned, and raises KeyringError where they must wait for a key. ``reserve_bytes``
-    stay free: below that nothing is begun.
+    stay free: below that nothing is begun. ``progress`` hears of all that is copied and read:
+    what it raises breaks that off.
     """
 
     policy: Policy
@@ -88,6 +91,7 @@ class SinkOptions:
     reserve_bytes: int = 1 << 20
     wait_seconds: float = 10.0
     workers: int | None = None
+    progress: Progress = field(default_factory=Silent)
 
     def create(self, identifier: str = "") -> CreateOptions:
         """For the bags of one batch. Raises KeyringError."""
@@ -129,9 +133,12 @@ class VaultSink:
         ready = [one for one in planned if isinstance(one, _Planned)]
         try:
             sources = [_source(one) for one in ready]
-            made = ingest.prepare(self._vault, self._case, sources, self._ingest_options())
-        except ArchiverError as error:
-            made = [error] * len(ready)
+            options = self._ingest_options()
+            made = ingest.prepare(
+                self._vault, self._case, sources, options, progress=self._options.progress
+            )
+        except (ArchiverError, OSError) as error:
+            made = [_told(error)] * len(ready)
         outcomes = iter(made)
         return [
             one if isinstance(one, Failed) else self._prepared(one, next(outcomes))
@@ -161,8 +168,8 @@ class VaultSink:
         signed = {one.item.item: one.staged.signed_digest for one in staged if one.staged}
         try:
             made = ingest.commit(self._vault, self._case, staged, self._ingest_options(seal=False))
-        except ArchiverError as error:
-            made = [error] * len(known)
+        except (ArchiverError, OSError) as error:
+            made = [_told(error)] * len(known)
         outcomes = {
             one.item: _failed(one.unit, found)
             if isinstance(found, ArchiverError)
@@ -184,6 +191,7 @@ class VaultSink:
 
     def is_proved(self, done: Done, replicas: int) -> bool:
         """See the protocol."""
+        progress = self._options.progress
         with reading(self._vault) as records:
             if self._case in records.broken:
                 return False
@@ -192,11 +200,14 @@ class VaultSink:
             return False
         if item.detail.get("tag_manifest_sha512") != done.tag_manifest_sha512:
             return False
-        if check_copy(self._vault.storage(), item).result is not Result.GOOD:
+        if check_copy(self._vault.storage(), item, progress=progress).result is not Result.GOOD:
             return False
         proved = 0
         for place in self._vault.replicas() if replicas else ():
-            good = not place.reachable() and check_copy(place, item).result is Result.GOOD
+            good = (
+                not place.reachable()
+                and check_copy(place, item, progress=progress).result is Result.GOOD
+            )
             proved += good
         return proved >= replicas
 
@@ -208,7 +219,9 @@ class VaultSink:
     def _ingest_options(self, *, seal: bool = True) -> IngestOptions:
         options = self._options
         create = options.create() if seal else _unsigned(options)
-        return IngestOptions(create=create, wait_seconds=options.wait_seconds)
+        return IngestOptions(
+            create=create, wait_seconds=options.wait_seconds, progress=options.progress
+        )
 
 
 class DirectorySink:
@@ -239,9 +252,10 @@ class DirectorySink:
         try:
             if ready:
                 create = self._options.create()
-                made = stage_bags(self._directory, [self._order(one, create) for one in ready])
-        except ArchiverError as error:
-            made = [error] * len(ready)
+                orders = [self._order(one, create) for one in ready]
+                made = stage_bags(self._directory, orders, progress=self._options.progress)
+        except (ArchiverError, OSError) as error:
+            made = [_told(error)] * len(ready)
         outcomes = iter(made)
         return [
             self._prepared(one, next(outcomes)) if isinstance(one, _Planned) else one
@@ -312,15 +326,21 @@ class DirectorySink:
     def find(self, unit: Unit) -> Done | None:
         """See the protocol."""
         path = self.path(unit)
-        if not os.path.isdir(path) or os.path.islink(path) or not _is_intact(path, unit):
+        if not os.path.isdir(path) or os.path.islink(path) or not self._is_intact(path, unit):
             return None
         return _found(unit, os.path.basename(path), path)
+
+    def _is_intact(self, path: str, unit: Unit) -> bool:
+        """Whether the bag at ``path`` proves intact, and is that of ``unit``."""
+        report = verify_bag(path, progress=self._options.progress)
+        good = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
+        return good and report.facts.info.first("External-Identifier") == _identifier(unit)
 
     def is_proved(self, done: Done, replicas: int) -> bool:
         """See the protocol. A directory has no replicas."""
         if replicas or os.path.islink(done.bag) or not os.path.isdir(done.bag):
             return False
-        report = verify_bag(done.bag)
+        report = verify_bag(done.bag, progress=self._options.progress)
         good = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
         same = report.facts.signed_digest == done.tag_manifest_sha512
         return good and same and not report.findings.has("E-SIG-002")
@@ -494,6 +514,11 @@ def _failed(unit: Unit, error: ArchiverError) -> Failed:
     return Failed(unit=unit, kind=kind, reason=error.message)
 
 
+def _told(error: ArchiverError | OSError) -> ArchiverError:
+    """What keeps a whole batch from being made."""
+    return error if isinstance(error, ArchiverError) else storage_error(error, "")
+
+
 def _reason(error: ArchiverError) -> str:
     findings = getattr(error, "findings", None)
     if findings is not None:  # the plan's; their paths are left out
@@ -526,13 +551,6 @@ def _signed_digest(bag: str) -> str:
             return hashlib.file_digest(file, "sha512").hexdigest()
     except OSError:
         return ""
-
-
-def _is_intact(path: str, unit: Unit) -> bool:
-    """Whether the bag at ``path`` proves intact, and is that of ``unit``."""
-    report = verify_bag(path)
-    good = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
-    return good and report.facts.info.first("External-Identifier") == _identifier(unit)
 
 
 def _identifier(unit: Unit) -> str:

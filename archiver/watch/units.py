@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from archiver.watch.journal import Journal, Row, split
@@ -85,19 +85,20 @@ def told_apart(journal: Journal, lot: Lot) -> Lot:
     return lot.after(lot.unit.follows) if lot.unit.key in former else lot
 
 
-def digest_of(root: int, path: bytes) -> str:
-    """The sha512 of a file below ``root``. Raises OSError."""
+def digest_of(root: int, path: bytes, beat: Callable[[], None] = lambda: None) -> str:
+    """The sha512 of a file below ``root``; ``beat`` hears of each portion. Raises OSError."""
     descriptor, _found = open_file(root, *split(path))
     try:
-        return digest_of_descriptor(descriptor)
+        return digest_of_descriptor(descriptor, beat)
     finally:
         os.close(descriptor)
 
 
-def digest_of_descriptor(descriptor: int) -> str:
+def digest_of_descriptor(descriptor: int, beat: Callable[[], None] = lambda: None) -> str:
     """The sha512 of what is open there, from its beginning. Raises OSError."""
     digest, at = hashlib.sha512(), 0
     while data := os.pread(descriptor, _PORTION, at):
         digest.update(data)
         at += len(data)
+        beat()
     return digest.hexdigest()

@@ -79,7 +79,7 @@ class Watcher:
         self._sink = sink
         self._wake = threading.Event()
         self._work = {SMALL: threading.Event(), LARGE: threading.Event()}
-        self._archiver = Archiver(sink, self._clock, tell)
+        self._archiver = Archiver(sink, self._clock, tell, beat=self._beats.beat)
         self._folders = [Folder(root, self._clock, tell, self._between) for root in roots]
         self._retry: dict[int, float] = {}
         self._broken: list[BaseException] = []

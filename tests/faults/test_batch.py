@@ -31,7 +31,7 @@ from tests.vault.looking import items, links
 from tests.watch.units import bags, staging
 
 FILES = 3
-CALLS = ("mkdir", "openat", "write", "fchmod", "chmod", "fsync", "syncfs", "renameat2", "unlinkat",
+CALLS = ("mkdir", "openat", "write", "fchmod", "chmod", "fsync", "syncfs", "renameat2", "unlink",
          "rmdir", "pwrite64", "ftruncate", "utimensat", "flock")  # fmt: skip
 READING = ("readv", "read", "newfstatat", "getdents64", "statfs", "close")
 KINDS = ("vault", "directory")
