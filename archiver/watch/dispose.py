@@ -11,8 +11,8 @@ between the reading and the end; and its name still leads to it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 import stat
+from collections.abc import Callable
 
 from archiver.filesystem import RenameFallback, rename_no_replace
 from archiver.i18n import N_

@@ -150,8 +150,7 @@ class Watcher:
     def _begin(self, *, hints: bool) -> None:
         self._archiver.begin()
         for folder in self._folders:
-            if folder.hints is not None and hints:
-                folder.hints.start()  # before the first scan, so that nothing falls between
+            folder.hints = folder.hints if hints else None
             folder.begin()
 
     def _end(self) -> None:
