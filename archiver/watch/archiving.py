@@ -34,6 +34,7 @@ _BATCH_BYTES = 256 << 20
 _DISPOSE_AT_ONCE = 64
 _TURN_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
+_ASK_SECONDS = 10.0
 _NOT_PROVED = N_("the bag or its copies do not verify now: the original stays")
 _NOT_THE_SAME = N_("the original is not what was archived: it stays, and is archived again")
 
@@ -53,6 +54,7 @@ class Archiver:
     tell: Tell
     problem: str = ""
     _retry_at: float = 0.0
+    _ask_at: float = 0.0
     _pause: float = _FIRST_PAUSE_SECONDS
     beat: Callable[[], None] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -78,7 +80,7 @@ class Archiver:
         """One batch of one folder; whether there was anything to do. Raises StorageError
         where the journal fails, PausedError.
         """
-        if folder.paused or not self._may_go_on():
+        if folder.paused or not self._may_go_on(self._has_work(folder, lane)):
             return False
         try:
             if lane in folder.needs_recovery:
@@ -96,18 +98,31 @@ class Archiver:
         self._pause = _FIRST_PAUSE_SECONDS
         return bool(lots) or gone
 
+    def _has_work(self, folder: Folder, lane: int) -> bool:
+        journal = folder.journal
+        return bool(
+            lane in folder.needs_recovery
+            or journal.stable_groups(lane, 1)
+            or journal.due(State.ARCHIVED, self.clock.now(), 1)
+        )
+
     # Pauses
 
-    def _may_go_on(self) -> bool:
-        if self.clock.now() < self._retry_at:
+    def _may_go_on(self, has_work: bool) -> bool:  # what it is about
+        """Whether there is work and the sink is ready; with none it is asked now and then,
+        so that a problem is known before it matters.
+        """
+        now = self.clock.now()
+        if now < self._retry_at or not (has_work or now >= self._ask_at):
             return False
+        self._ask_at = now + _ASK_SECONDS
         try:
             self.problem = self.sink.problem()
         except (ArchiverError, OSError) as error:
             self.problem = _reason(error)
         if self.problem:
             self._stop(self.problem)
-        return not self.problem
+        return has_work and not self.problem
 
     def _stop(self, reason: str) -> None:
         """Everything waits, nothing is quarantined; asked again after a while."""

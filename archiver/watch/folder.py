@@ -74,9 +74,10 @@ class Folder:
     _dirty: dict[bytes, _Dirty] = field(default_factory=dict)
     _cost: dict[bytes, float] = field(default_factory=dict)
     _identity: Identity | None = None
+    _retry_hints: float = 0.0
 
     def __post_init__(self) -> None:
-        self.rules = Rules(self.root.policy)
+        self.rules = Rules(self.root.policy, os.fsencode(os.path.abspath(self.root.path)))
 
     @property
     def journal(self) -> Journal:
@@ -122,10 +123,23 @@ class Folder:
         self._identity = found
         if self.paused:
             self.resume()
+        self._start_hints(found)
+
+    def _start_hints(self, identity: Identity) -> None:
+        """Before anything is looked at, so that nothing falls between; never on a share,
+        whose other machines the kernel knows nothing of.
+        """
+        now = self.clock.now()
+        if self.hints is None or self.hints.runs or identity.is_share or now < self._retry_hints:
+            return
+        self._retry_hints = now + _LOCAL_SECONDS
+        self.hints.start()
+        self.next_scan = now
 
     def _pause(self, reason: str) -> None:
         if self.hints is not None:  # they would be about something else
             self.hints.close()
+            self._retry_hints = 0.0
         self.paused = reason
 
     def fail(self, reason: str) -> None:
@@ -136,8 +150,6 @@ class Folder:
     def resume(self) -> None:
         """All is well again: everything is looked at."""
         self.paused, self.next_scan = "", self.clock.now()
-        if self.hints is not None and not self.hints.runs:
-            self.hints.start()
 
     # Looking
 
@@ -173,7 +185,7 @@ class Folder:
         if self.hints.is_dead():
             self.hints.close()
             self.hints.note_loss()
-            self.hints.start()
+            self._retry_hints = 0.0
         dirty, everything = self.hints.take()
         now = self.clock.now()
         if everything:
@@ -186,7 +198,7 @@ class Folder:
                 self._dirty[directory + b"\0"] = later  # a key of its own: names hold no NUL
 
     def look_at(self, directory: bytes, *, deep: bool = False) -> None:
-        """A directory with news ("" or "a/b/")."""
+        """A directory with news ("" or "a/b/"). Safe from any thread."""
         known = self._dirty.get(directory)
         not_before = self._cost.get(directory, 0.0)
         self._dirty[directory] = _Dirty(deep or (known is not None and known.deep), not_before)
@@ -194,7 +206,7 @@ class Folder:
     def look(self) -> None:
         """Look at the directories that are due. Raises PausedError, StorageError."""
         now = self.clock.now()
-        due = [key for key, dirty in self._dirty.items() if dirty.not_before <= now]
+        due = [key for key, dirty in list(self._dirty.items()) if dirty.not_before <= now]
         if not due:
             return
         with self.opened() as root:
@@ -217,7 +229,7 @@ class Folder:
 
     def next_look(self) -> float:
         """When there is something to do, in monotonic seconds."""
-        times = [self.next_scan, *(dirty.not_before for dirty in self._dirty.values())]
+        times = [self.next_scan, *(dirty.not_before for dirty in list(self._dirty.values()))]
         due = self.journal.next_due()
         return min([*times, due] if due is not None else times)
 

@@ -30,13 +30,17 @@ def is_hidden_work(name: bytes) -> bool:
 class Rules:
     """One folder's rules, ready to be asked a hundred thousand times."""
 
-    def __init__(self, policy: WatchPolicy) -> None:
+    def __init__(self, policy: WatchPolicy, root: bytes = b"") -> None:
+        """``root`` is the folder's absolute path: originals may be moved to below it."""
         self.policy = policy
         self._ignore = _Patterns(policy.ignore)
         self._temporary = _Patterns(policy.temporary)
         self._marker = policy.done_marker.encode("utf-8", "surrogateescape")
         move_to = policy.move_to.encode("utf-8", "surrogateescape")
-        self._moved = b"" if move_to.startswith(b"/") else move_to.strip(b"/")
+        inside = root.rstrip(b"/") + b"/"
+        if move_to.startswith(b"/"):
+            move_to = move_to.removeprefix(inside) if move_to.startswith(inside) else b""
+        self._moved = move_to.strip(b"/")
 
     def ignored(self, path: bytes) -> str:
         """By which rule a file is left out ("": it is not); a translatable text."""

@@ -138,10 +138,17 @@ class Settler:
         finally:
             os.close(descriptor)
         if proof is Proof.BUSY:
-            quiet = self._scanner.quiet_seconds(found.size_bytes)
-            self._journal.waits(unit, now + quiet, _BUSY)
+            self._busy(unit)
             return None
         return found, proof
+
+    def _busy(self, unit: Sequence[Row]) -> None:
+        """Asked again after a while, which is longer where it has been open for long."""
+        now = self._monotonic()
+        age = now - max(row.changed for row in unit)
+        quiet = self._scanner.quiet_seconds(1)
+        wait = max(quiet, min(age / 10, _RETRY_SECONDS))
+        self._journal.waits(unit, now + wait, _BUSY)
 
     def _wait_again(self, unit: Sequence[Row], but: Row) -> None:
         now = self._monotonic()
@@ -173,8 +180,7 @@ class Settler:
         if proof is not Proof.LEASE:
             assert writers is not None
             if any(writers.has(found) for found in one.found):
-                quiet = self._scanner.quiet_seconds(1)
-                self._journal.waits(one.rows, self._monotonic() + quiet, _BUSY)
+                self._busy(one.rows)
                 return False
             proof = self._swept(writers)
         if proof is Proof.UNPROVED and (until := self._unproved_until(one)) > self._monotonic():

@@ -10,6 +10,7 @@ question pauses, is tried again after a while, and nothing is called gone or ref
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import threading
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from archiver.errors import ArchiverError
+from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 from archiver.watch.archiving import LARGE, SMALL, Archiver
 from archiver.watch.clock import Beats, Clock
@@ -58,7 +59,8 @@ class Watcher:
     """Watches folders for one sink. Build it, then :meth:`run` or :meth:`run_once`.
 
     ``tell`` hears what became of single files: (state, path below its root, reason), from
-    any thread. ``beats`` is for a sink that works long: it calls ``beats.beat()``.
+    any thread. ``beats`` is for a sink that works long: it calls ``beats.beat()``. Raises
+    UsageError where one folder lies in another: what is in both would be archived twice.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Watcher:
         hints: bool = True,
         tell: Tell = lambda _state, _path, _reason: None,
     ) -> None:
+        _refuse_overlaps([root.path for root in roots])
         self._clock = clock or Clock()
         self._beats = beats or Beats(self._clock)
         self._sink = sink
@@ -147,8 +150,7 @@ class Watcher:
     def _begin(self, *, hints: bool) -> None:
         self._archiver.begin()
         for folder in self._folders:
-            if folder.hints is not None and hints:
-                folder.hints.start()  # before the first scan, so that nothing falls between
+            folder.hints = folder.hints if hints else None
             folder.begin()
 
     def _end(self) -> None:
@@ -289,6 +291,18 @@ class Watcher:
         """
         for folder in self._folders:
             yield from _planned(folder.root, self._clock)
+
+
+def _refuse_overlaps(paths: Sequence[str]) -> None:
+    real = sorted(os.path.join(os.path.realpath(path), "") for path in paths)
+    for outer, inner in itertools.pairwise(real):
+        if inner.startswith(outer):
+            raise UsageError(
+                _("{inner} lies in {outer}, which is watched as well").format(
+                    inner=inner, outer=outer
+                ),
+                hint=_("Watch the outer folder only, or folders beside each other."),
+            )
 
 
 def _planned(root: WatchedRoot, clock: Clock) -> Iterator[Planned]:

@@ -39,6 +39,9 @@ def test_directories_that_are_not_looked_at() -> None:
     assert not rules.skips(b"d/archived")
     assert rules.skips(b".archiver-staging-1")
     assert not Rules(WatchPolicy()).skips(b"archived")
+    below = Rules(WatchPolicy(originals="move", move_to="/in/box/old"), b"/in/box")
+    assert below.skips(b"old")
+    assert not Rules(WatchPolicy(originals="move", move_to="/old"), b"/in/box").skips(b"old")
 
 
 def test_descriptions() -> None:

@@ -287,3 +287,30 @@ def test_health(scene: Scene) -> None:
     assert sum(folder.counts.values()) == 2
     assert folder.scan_age_seconds is not None
     assert (folder.paused, folder.degraded, folder.oldest_waiting_seconds) == ("", "", 0)
+
+
+def test_folders_within_each_other(scene: Scene) -> None:
+    from archiver.errors import UsageError
+    from archiver.watch.watcher import WatchedRoot, Watcher
+
+    inner = scene.inbox / "inner"
+    inner.mkdir()
+    roots = [
+        WatchedRoot(path=str(path), policy=QUICK, journal=scene.journal)
+        for path in (inner, scene.inbox)
+    ]
+    with pytest.raises(UsageError, match="is watched as well"):
+        Watcher(roots, scene.sink)
+
+
+def test_a_thread_that_breaks_ends_the_whole(scene: Scene) -> None:
+    import threading
+
+    def broken(_units: object) -> list[object]:
+        raise ZeroDivisionError
+
+    scene.sink.prepare = broken  # type: ignore[method-assign, assignment]
+    scene.write("a")
+    with pytest.raises(ZeroDivisionError):
+        scene.watcher().run(threading.Event())
+    assert scene.state("a") is State.STABLE
