@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -457,3 +462,25 @@ def test_it_ends_when_it_is_told_to(quick: Path, capsys: pytest.CaptureFixture[s
     assert events[0] == "unsigned"
     assert {"listening", "started"} <= set(events)
     assert events[-1] == "stopped"
+
+
+def test_at_a_terminal(quick: Path) -> None:
+    """Sentences and a live line that is taken away, no JSON."""
+    (quick / "inbox" / "a.txt").write_text("alpha")
+    command = [sys.executable, "-m", "archiver", "watch", "inbox", "-o", "bags", "--once", *QUIET]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE, text=True) as started:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while data := os.read(ours, 4096):
+                shown += data
+        os.close(ours)
+        out = started.communicate()[0]
+    assert started.returncode == 0
+    assert out == "archived: 1, waiting: 0, quarantined: 0\n"
+    text = shown.decode()
+    assert "{" not in text
+    assert "waiting: 1" in text
+    lines = [line.rpartition("\033[K")[2] for line in text.replace("\r\n", "\n").splitlines()]
+    assert re.fullmatch(r"[0-9:]{8}  stopped; nothing is left half-done", lines[-1])

@@ -190,6 +190,19 @@ def test_what_is_begun_may_be_finished(number: signal.Signals) -> None:
         assert started.communicate(timeout=10)[0] == "woken\nfinished\n"
 
 
+def test_what_is_ignored_stays_ignored() -> None:
+    """nohup archiver watch …, and the terminal is closed."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with child(within=20, work=0.2) as started:
+            started.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+            started.send_signal(signal.SIGTERM)
+            assert started.communicate(timeout=10)[0] == "woken\nfinished\n"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_what_takes_too_long_is_broken_off() -> None:
     with child(within=0.3, work=60) as started:
         started.send_signal(signal.SIGTERM)
