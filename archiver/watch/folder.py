@@ -159,6 +159,7 @@ class Folder:
         assert self._identity is not None
         scanner = Scanner(self.journal, self.rules, self._identity, self.clock.now, self.beat)
         scanner.doubtful = self.journal.fact("doubtful") == "yes"
+        scanner.thorough = self.scanned_at is None
         return scanner
 
     def scan(self) -> Look:

@@ -28,7 +28,7 @@ from archiver.errors import LockedError, StorageError
 from archiver.i18n import _
 from archiver.watch.model import Fingerprint, State
 
-__all__ = ["Journal", "Row", "Wait", "from_text", "journal_path", "split", "to_text"]
+__all__ = ["Journal", "Known", "Row", "Wait", "from_text", "journal_path", "split", "to_text"]
 
 VERSION = 1
 _SCHEMA = """
@@ -108,6 +108,10 @@ class Row:
     digest: str
     seal: str
     follows: str
+
+
+Known = tuple[bytes, int, str, int, str]
+"""(name, number, state, whether it was there, fingerprint as text) of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +339,26 @@ class Journal:
             if len(rows) < _PAGE:
                 return
             after = rows[-1].path[len(directory) :]
+
+    def known(self, directory: bytes) -> Iterator[Known]:
+        """The same, with no more than what it takes to see that nothing changed."""
+        after = b""
+        while True:
+            found = self._read(
+                "SELECT name, id, state, present, fingerprint FROM files"
+                " WHERE current = 1 AND dir = ? AND name > ? ORDER BY name LIMIT ?",
+                directory,
+                after,
+                _PAGE,
+            )
+            yield from found
+            if len(found) < _PAGE:
+                return
+            after = found[-1][0]
+
+    def row(self, number: int) -> Row:
+        """One row by its number."""
+        return self._rows("id = ?", number)[0]
 
     def directories(self, below: bytes = b"") -> Iterator[bytes]:
         """Directories that have files which the last look found, in order."""

@@ -19,9 +19,9 @@ from functools import partial
 from archiver.bag.tree import MAX_DEPTH, kind_of_mode
 from archiver.filesystem import NETWORK_TYPES, file_system_type
 from archiver.i18n import N_
-from archiver.watch.journal import Journal, Row, Wait, split
+from archiver.watch.journal import Journal, Known, Row, Wait, split, to_text
 from archiver.watch.model import Fingerprint, State
-from archiver.watch.rules import Rules
+from archiver.watch.rules import DESCRIPTION, Rules
 
 __all__ = [
     "RELEASED",
@@ -40,6 +40,9 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _AT_ONCE = 2000
 """Changes written in one transaction."""
 _TELL_SECONDS = 0.25
+_ARCHIVED = State.ARCHIVED.value
+_PLAIN = {state.value for state in (State.SEEN, State.STABLE, State.QUARANTINED, State.IGNORED)}
+"""States in which only other rules could make a difference to an unchanged file."""
 _ORPHAN_FACTOR = 10
 """A description whose file isn't there waits so many quiet periods for it."""
 _RENUMBERING = ("vfat", "msdos", "exfat", "fuse")
@@ -158,6 +161,8 @@ class Scanner:
         self._between = between
         self.doubtful = False
         """Whether new files may be in the archive already: the journal was made anew."""
+        self.thorough = True
+        """Whether the rules may be others than at the last look."""
 
     @property
     def renumbers(self) -> bool:
@@ -266,21 +271,22 @@ class _Pass:
         with os.scandir(descriptor) as entries:
             names = [os.fsencode(entry.name) for entry in entries]
         names.sort()
-        rows = self._journal.of_directory(directory)
+        rows = self._journal.known(directory)
         row = next(rows, None)
         for name in names:
-            path = directory + name
-            while row is not None and row.path < path:
+            while row is not None and row[0] < name:
                 self._missing(row)
                 row = next(rows, None)
-            mine = row if row is not None and row.path == path else None
+            mine = row if row is not None and row[0] == name else None
             found = _stat(name, descriptor)
             if found is not None and stat.S_ISDIR(found.st_mode):
-                below.append(path + b"/")
+                below.append(directory + name + b"/")
                 found = None
             if found is not None:
                 self._look.files += 1
-                self._found(path, mine, found, descriptor)
+                if mine is None or not self._is_settled(mine, found):
+                    known = None if mine is None else self._journal.row(mine[1])
+                    self._found(directory + name, known, found, descriptor)
             elif mine is not None:
                 self._missing(mine)
             if mine is not None:
@@ -290,6 +296,16 @@ class _Pass:
             self._missing(row)
             row = next(rows, None)
         return below
+
+    def _is_settled(self, known: Known, found: os.stat_result) -> bool:
+        """Whether nothing can be new about it: true of nearly all, so it has to be quick."""
+        name, _number, state, present, fingerprint = known
+        return (
+            present == 1
+            and (state == _ARCHIVED or (state in _PLAIN and not self._scanner.thorough))
+            and not name.endswith(DESCRIPTION)
+            and fingerprint == to_text(fingerprint_of(found))
+        )
 
     def _pause(self) -> None:
         if len(self._todo) >= _AT_ONCE or self._monotonic() - self._told > _TELL_SECONDS:
@@ -306,13 +322,17 @@ class _Pass:
         self._scanner._between()
 
     def _everything_gone(self, directory: bytes) -> None:
-        for row in self._journal.of_directory(directory):
+        for row in self._journal.known(directory):
             self._missing(row)
             self._pause()
 
-    def _missing(self, row: Row) -> None:
-        if row.present and row.state is not State.INGESTING:
-            self._todo.append(partial(self._journal.gone, row))
+    def _missing(self, known: Known) -> None:
+        _name, number, state, present, _fingerprint = known
+        if present and state != State.INGESTING.value:
+            self._todo.append(partial(self._gone, number))
+
+    def _gone(self, number: int) -> None:
+        self._journal.gone(self._journal.row(number))
 
     def _found(self, path: bytes, row: Row | None, found: os.stat_result, at: int) -> None:
         fingerprint = fingerprint_of(found)

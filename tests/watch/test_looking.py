@@ -69,8 +69,10 @@ def test_a_second_look_writes_nothing(looker: Looker) -> None:
     found = looker.look()
     assert set(found) == {b"a", b"b", b"d/c", b"d/e/f"}
     assert (looker.result.files, looker.result.directories, looker.result.changes) == (4, 3, 4)
-    assert looker.look() == found
-    assert looker.result.changes == 0
+    for thorough in (True, False):
+        looker.scanner.thorough = thorough
+        assert looker.look() == found
+        assert looker.result.changes == 0
     (looker.inbox / "d/c").unlink()
     (looker.inbox / "a").unlink()
     (looker.inbox / "a").mkdir()
