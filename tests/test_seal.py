@@ -10,7 +10,7 @@ import pytest
 
 from archiver.bag.plan import PlanOptions
 from archiver.errors import SourceError, StorageError, UsageError
-from archiver.seal import RefusedError, _read_back, choose_algorithms, plan_sources
+from archiver.seal import RefusedError, choose_algorithms, plan_sources, read_back
 from tests.bag.making import OPTIONS, leftovers, make, verdict, write_tree
 
 
@@ -80,4 +80,4 @@ def test_what_cannot_be_read_back_is_an_error(source: Path, tmp_path: Path, dama
         path.chmod(0o700)
     place.unlink() if damage == "missing" else place.write_bytes(b"X")
     with pytest.raises(StorageError, match="read back"):
-        _read_back(str(bag), None, 0)
+        read_back(str(bag), None, 0)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sealing import Office, private_home, write_key
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 UNITS = ("archiver-watch.service", "archiver-audit.service", "archiver-audit.timer")
 _MOST_EXPOSED = 2.5
@@ -101,7 +103,9 @@ def test_the_options_in_the_units_are_ours() -> None:
                 assert word in done.stdout, word
 
 
-def test_the_program_runs_without_memory_that_is_written_and_executed(tmp_path: Path) -> None:
+def test_the_program_runs_without_memory_that_is_written_and_executed(
+    tmp_path: Path, office: Office
+) -> None:
     """MemoryDenyWriteExecute=, by the kernel's own switch for it."""
     program = textwrap.dedent("""
         import ctypes, sys
@@ -110,15 +114,23 @@ def test_the_program_runs_without_memory_that_is_written_and_executed(tmp_path: 
         from archiver.cli import main
         sys.exit(main(sys.argv[1:]))
     """)
-    source = tmp_path / "source"
-    source.write_text("x")
-    command = [sys.executable, "-c", program, "bag", "create", str(source)]
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "a").write_text("x")
+    write_key(office.ana, tmp_path / "keys", "ana")
+    (tmp_path / "quick.toml").write_text('extends = "default"\n[watch]\nquiet_seconds = 1\n')
+    command = [sys.executable, "-c", program, "watch", "inbox", "-o", "bags", "--once"]
     done = subprocess.run(
-        [*command, "-o", str(tmp_path / "bag")], capture_output=True, text=True, check=False
+        [*command, "--key", "keys/ana.key", "--listen", "0", "--policy", "quick.toml"],
+        cwd=tmp_path,
+        env=private_home(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode == 77:
         pytest.skip("the kernel is older than 6.3")
     assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "bags").rglob("*.p7s"))
 
 
 def test_units_are_what_systemd_can_parse() -> None:

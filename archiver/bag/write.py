@@ -644,7 +644,11 @@ def _portions(lines: Iterable[str]) -> Iterator[bytes]:
 
 
 def _umask() -> int:
-    """The process's umask. There is no way to ask but to set it."""
+    """The process's umask (proc_pid_status(5)). Elsewhere there is no way to ask but to set
+    it, which other threads would feel.
+    """
+    with suppress(OSError, StopIteration), open("/proc/self/status", encoding="ascii") as file:
+        return int(next(line for line in file if line.startswith("Umask:")).split()[1], 8)
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -142,6 +142,7 @@ class WatchLog:
     ) -> None:
         self._writer, self._names, self._hide, self._clock = writer, names, tuple(hide), clock
         self._matters: dict[str, _Matter] = {}
+        self._again_seconds = _AGAIN_SECONDS
         self._sums: tuple[object, ...] | None = None
         self._sums_at = float("-inf")
 
@@ -163,6 +164,19 @@ class WatchLog:
 
     def look(self, health: Health) -> str:
         """Tell what changed since the last look; the line for ``systemctl status``."""
+        self._tell_changes(health, final=False)
+        text = summary_text(health)
+        self._tell_sums(health, text, final=False)
+        self._writer.live(text)
+        return text
+
+    def finish(self, health: Health) -> None:
+        """The last changes and sums, if they are news."""
+        self._tell_changes(health, final=True)
+        self._tell_sums(health, summary_text(health), final=True)
+
+    def _tell_changes(self, health: Health, *, final: bool) -> None:
+        self._again_seconds = 0.0 if final else _AGAIN_SECONDS
         self._change("target", health.problem, _("archiving"))
         for number, one in enumerate(health.folders, start=1):
             name = one.path if self._names else str(number)
@@ -170,14 +184,6 @@ class WatchLog:
             watch = _("hints for folder {name}").format(name=name)
             self._change(f"hints {number}", one.degraded, watch, pause=False)
         self._quarantined(health.count(State.QUARANTINED))
-        text = summary_text(health)
-        self._tell_sums(health, text, final=False)
-        self._writer.live(text)
-        return text
-
-    def finish(self, health: Health) -> None:
-        """The last sums, if they are news."""
-        self._tell_sums(health, summary_text(health), final=True)
 
     def _change(self, key: str, problem: str, what: str, *, pause: bool = True) -> None:
         """A thing that goes on and off."""
@@ -203,7 +209,7 @@ class WatchLog:
 
     def _is_news(self, key: str, value: object, normal: object) -> bool:
         matter = self._matters.setdefault(key, _Matter(normal))
-        if matter.told == value or self._clock() - matter.told_at < _AGAIN_SECONDS:
+        if matter.told == value or self._clock() - matter.told_at < self._again_seconds:
             return False
         matter.told, matter.told_at = value, self._clock()
         return True

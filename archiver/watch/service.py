@@ -130,7 +130,8 @@ class Stopping:
     (``broken_off``, heard by :class:`Living`). What hangs even then, on a disk that doesn't
     answer, is ended as a kill would: the next start knows what to do.
 
-    ``wake`` is called after each step. A handler only writes a byte: locks that a thread
+    One that whoever started it has ignored (nohup) stays ignored. ``wake`` is called after
+    each step. A handler only writes a byte: locks that a thread
     holds while it is interrupted can't be taken in it.
     """
 
@@ -157,7 +158,8 @@ class Stopping:
                 os.write(speaks, b"s")
 
         listener = threading.Thread(target=self._listen, args=(hears,), name="signals", daemon=True)
-        before = {number: signal.signal(number, handler) for number in self._SIGNALS}
+        heeded = [one for one in self._SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, handler) for number in heeded}
         listener.start()
         try:
             yield self.asked

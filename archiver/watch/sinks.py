@@ -30,6 +30,7 @@ from archiver.catalog.model import SEALED
 from archiver.errors import (
     ArchiverError,
     CatalogError,
+    DestinationError,
     FormatError,
     KeyringError,
     LockedError,
@@ -186,11 +187,22 @@ class VaultSink:
     def find(self, unit: Unit) -> Done | None:
         """See the protocol. Raises ArchiverError where that can't be told now."""
         options = self._ingest_options(seal=False)
-        found = ingest.find(self._vault, self._case, unit.key, options)
+        try:
+            found = ingest.find(self._vault, self._case, unit.key, options)
+        except _PAUSING:
+            raise
+        except ArchiverError:  # it is there, and not intact
+            return None
         return None if found is None else _found(unit, found.item, found.path)
 
     def is_proved(self, done: Done, replicas: int) -> bool:
-        """See the protocol."""
+        """See the protocol. What can't be told is not proved."""
+        try:
+            return self._is_proved(done, replicas)
+        except (ArchiverError, OSError):
+            return False
+
+    def _is_proved(self, done: Done, replicas: int) -> bool:
         progress = self._options.progress
         with reading(self._vault) as records:
             if self._case in records.broken:
@@ -340,7 +352,10 @@ class DirectorySink:
         """See the protocol. A directory has no replicas."""
         if replicas or os.path.islink(done.bag) or not os.path.isdir(done.bag):
             return False
-        report = verify_bag(done.bag, progress=self._options.progress)
+        try:
+            report = verify_bag(done.bag, progress=self._options.progress)
+        except (ArchiverError, OSError):
+            return False
         good = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
         same = report.facts.signed_digest == done.tag_manifest_sha512
         return good and same and not report.findings.has("E-SIG-002")
@@ -510,6 +525,8 @@ def _failed(unit: Unit, error: ArchiverError) -> Failed:
         kind = "refused" if error.errno in _UNFIT else "sink"
         reason = _("it can't be written: {reason}").format(reason=os.strerror(error.errno))
         return Failed(unit=unit, kind=kind, reason=reason)
+    if isinstance(error, DestinationError):  # made by another run; the next look will tell
+        return Failed(unit=unit, kind="changed", reason=_("it is being archived already"))
     kind = "sink" if isinstance(error, _PAUSING) else "refused"
     return Failed(unit=unit, kind=kind, reason=error.message)
 

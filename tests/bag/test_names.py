@@ -169,3 +169,15 @@ def test_encoded_names_stay_distinct(one: str, two: str) -> None:
 
 def test_encode_name() -> None:
     assert names.encode_name(os.fsdecode(b"a=\xff\xc3\xa9")) == "a=3D=FF\xe9"
+
+
+@pytest.mark.parametrize("name", ["a", "x" * 255, "=FF" * 85, "é" * 127])
+def test_short_names_stay(name: str) -> None:
+    assert names.short_name(name) == name
+
+
+def test_long_names_are_cut_and_stay_apart() -> None:
+    long = ["=FF" * 86, "=FF" * 100, "=FF" * 99 + "=FE", "é" * 200, "\U0001f600" * 100]
+    short = [names.short_name(name) for name in long]
+    assert len(set(short)) == len(long)
+    assert all(len(name.encode()) <= 255 for name in short)

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +23,7 @@ from archiver.watch.journal import Journal, Wait, journal_path
 from archiver.watch.model import State
 from archiver.watch.scan import fingerprint_of
 from tests.helpers import run
+from tests.sealing import Office, write_key
 
 WAIT = Wait(0.0, 5.0)
 
@@ -114,7 +123,13 @@ class Kept:
             bag.mkdir(parents=True)
             (bag / "bagit.txt").write_text("x")
             self.journal.archived(
-                [row], item="a-E-0001", bag=str(bag), digests=["00"], seal="11", due=None
+                [row],
+                item="a-E-0001",
+                bag=str(bag),
+                digests=["00"],
+                seal="11",
+                key="22",
+                due=None,
             )
         else:
             self.journal.turn([row], state, reason=reason)
@@ -279,3 +294,193 @@ def test_another_folder_is_accepted(kept: Kept, capsys: pytest.CaptureFixture[st
     assert run(capsys, "watch", "accept", "inbox").code == 0
     assert kept.journal.asked() == [("accept", b"")]
     assert run(capsys, "watch", "accept", kept.put("v", State.SEEN)).code == 2
+
+
+# Run
+
+
+QUIET = ("--quiet-period", "1s")
+
+
+@pytest.fixture
+def quick(place: Path) -> Path:
+    """A policy that waits for nothing longer than a second."""
+    lines = ["empty_quiet_seconds = 1", "unproved_quiet_seconds = 1", 'group = "folder"']
+    text = "\n".join(['extends = "default"', "[watch]", "quiet_seconds = 1", *lines])
+    (place / "folders.toml").write_text(text + "\n")
+    return place
+
+
+def test_bags_without_a_vault(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (quick / "inbox" / "a.txt").write_text("alpha")
+    (quick / "inbox" / "b.part").write_text("half")
+    dry = run(capsys, "watch", "inbox", "-o", "bags", "--dry-run")
+    assert dry.code == 0
+    assert "a.txt: would be archived" in dry.out
+    assert "b.part: is left out (a temporary name: still being written)" in dry.out
+    assert not (quick / "bags").exists()
+    assert not (quick / "state").exists()
+    done = run(capsys, "watch", "inbox", "-o", "bags", "--once", *QUIET)
+    assert (done.code, done.out) == (0, "archived: 1, waiting: 0, quarantined: 0\n")
+    (bag,) = (quick / "bags").iterdir()
+    assert (bag / "data" / "a.txt").read_text() == "alpha"
+    events = [json.loads(line) for line in done.err.splitlines()]
+    assert [one["event"] for one in events][:2] == ["unsigned", "started"]
+    assert "a.txt" not in done.err
+    assert str(quick) not in done.err
+    assert run(capsys, "watch", "status", "inbox/a.txt").code == 0
+    assert run(capsys, "watch", "status", "inbox/b.part").code == 4
+    rows = run(capsys, "watch", "inbox", "-o", "bags", "--dry-run", "--json").out.splitlines()
+    plan = {json.loads(row)["path"]: json.loads(row)["state"] for row in rows}
+    assert plan == {"a.txt": "archived", "b.part": "ignored"}
+    again: Any = run(capsys, "watch", "inbox", "-o", "bags", "--once", "--json", *QUIET).json
+    assert again["ended_in_order"] is True
+    assert again["files"]["archived"] == 1
+    assert len(list((quick / "bags").iterdir())) == 1
+
+
+def test_each_folder_by_its_own_rule(
+    quick: Path, office: Office, tsa: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_key(office.ana, quick / "keys", "ana")
+    assert run(capsys, "init", "vault").code == 0
+    for name in ("inbox/a.txt", "inbox/b.txt", "grouped/one/c.txt", "grouped/one/d.txt"):
+        (quick / name).parent.mkdir(parents=True, exist_ok=True)
+        (quick / name).write_text(name)
+    (quick / "grouped" / "one" / ".done").touch()
+    common = ["--case", "a", "--vault", "vault", "--key", "keys/ana.key", *QUIET]
+    stamps = ["--tsa", tsa.url, "--tsa-root", tsa.directory / "root.pem"]
+    rule = ["--rule", "grouped=folders.toml"]
+    done = run(capsys, "watch", "inbox", *rule, "--once", "--log-names", *common, *stamps)
+    assert done.code == 0, done.err
+    bags = sorted((quick / "vault" / "bags" / "a").iterdir())
+    payloads = sorted(sorted(p.name for p in bag.rglob("data/**/*.txt")) for bag in bags)
+    assert payloads == [["a.txt"], ["b.txt"], ["c.txt", "d.txt"]]
+    for bag in bags:
+        trust = ["--trust", "keys/ana.pem", "--tsa-root", tsa.directory / "root.pem"]
+        found: Any = run(capsys, "bag", "verify", bag, "--json", *trust).json
+        assert found["verdict"] == "valid"
+        assert found["claims"]["time"]["outcome"] == "holds"
+    names = {json.loads(line).get("path") for line in done.err.splitlines()}
+    assert {"a.txt", "one/c.txt"} <= names
+    assert run(capsys, "audit", "--all", "--vault", "vault", "--quiet").code == 0
+    assert run(capsys, "events", "verify", "--vault", "vault").code == 0
+
+
+def test_a_tsa_that_is_down_keeps_nobody_waiting(
+    quick: Path, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_key(office.ana, quick / "keys", "ana")
+    (quick / "inbox" / "a.txt").write_text("alpha")
+    more = ["--key", "keys/ana.key", "--tsa", "http://127.0.0.1:9/", *QUIET]
+    done = run(capsys, "watch", "inbox", "-o", "bags", "--once", *more)
+    assert done.code == 0
+    events = [json.loads(line)["event"] for line in done.err.splitlines()]
+    assert events.count("stamps-wait") == 2
+    (request,) = (quick / "bags").rglob("*.tsq")
+    assert request.stat().st_size
+
+
+def test_what_can_not_be_archived_is_told(
+    quick: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vault that may not be written: everything waits, the exit code says so."""
+    (quick / "inbox" / "a.txt").write_text("alpha")
+    (quick / "bags").write_text("a file")
+    done = run(capsys, "watch", "inbox", "-o", "bags", "--once", *QUIET)
+    assert done.code == 5
+    assert "error: the directory" in done.err
+    assert run(capsys, "watch", "status", "inbox/a.txt").code == 4
+    (quick / "bags").unlink()
+    assert run(capsys, "watch", "inbox", "-o", "bags", "--once", *QUIET).code == 0
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
+    done = run(capsys, "watch", "inbox", "-o", "bags", "--once", *QUIET)
+    assert done.code == 5
+    assert "journal" in done.err
+
+
+def test_quarantine_retry_and_release(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that something else has taken the place of, until that is put away."""
+    inbox, bags = quick / "inbox", quick / "bags"
+    once = ["watch", "inbox", "-o", "bags", "--once", "--no-hints", *QUIET]
+    for name in ("a.txt", "b.txt"):
+        (inbox / name).write_text(name)
+    assert run(capsys, *once).code == 0
+    kept = {bag: (next(bag.rglob("data/*")).name) for bag in bags.iterdir()}
+    for journal in (quick / "state").rglob("*.sqlite*"):
+        journal.unlink()
+    for bag in kept:  # not what the journal, were it there, would know
+        bag.chmod(0o755)
+        for path in bag.iterdir():
+            path.chmod(0o755)
+            path.rename(quick / f"{bag.name}-{path.name}")
+    done = run(capsys, *once)
+    assert done.code == 5
+    assert "quarantined" in done.out
+    assert "archiver watch status" in done.err
+    for name in ("a.txt", "b.txt"):
+        asked = run(capsys, "watch", "status", inbox / name)
+        assert asked.code == 4
+        assert "in quarantine (something else lies in the place of" in asked.out
+    assert run(capsys, "watch", "retry", inbox / "a.txt").code == 0
+    assert run(capsys, "watch", "release", inbox / "b.txt").code == 0
+    for bag in kept:
+        bag.rmdir()
+    assert run(capsys, *once).code == 0
+    assert run(capsys, "watch", "status", inbox / "a.txt").code == 0
+    asked = run(capsys, "watch", "status", inbox / "b.txt")
+    assert asked.code == 4
+    assert "let go by hand" in asked.out
+
+
+def test_quiet_says_only_what_is_wrong(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (quick / "inbox" / "a.txt").write_text("alpha")
+    done = run(capsys, "watch", "inbox", "-o", "bags", "--once", "-q", *QUIET)
+    assert done.code == 0
+    assert [json.loads(line)["level"] for line in done.err.splitlines()] == ["warning"]
+
+
+def test_it_ends_when_it_is_told_to(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In this process, so that what it covers is counted; tests/faults has the real thing."""
+    (quick / "inbox" / "a.txt").write_text("alpha")
+
+    def tell() -> None:
+        for _second in range(200):
+            if list(quick.glob("bags/2*")):
+                break
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    done = run(capsys, "watch", "inbox", "-o", "bags", "--listen", "0", "--json", *QUIET)
+    thread.join()
+    assert done.code == 0
+    found: Any = done.json
+    assert found["files"]["archived"] == 1
+    events = [json.loads(line)["event"] for line in done.err.splitlines()]
+    assert events[0] == "unsigned"
+    assert {"listening", "started"} <= set(events)
+    assert events[-1] == "stopped"
+
+
+def test_at_a_terminal(quick: Path) -> None:
+    """Sentences and a live line that is taken away, no JSON."""
+    (quick / "inbox" / "a.txt").write_text("alpha")
+    command = [sys.executable, "-m", "archiver", "watch", "inbox", "-o", "bags", "--once", *QUIET]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE, text=True) as started:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while data := os.read(ours, 4096):
+                shown += data
+        os.close(ours)
+        out = started.communicate()[0]
+    assert started.returncode == 0
+    assert out == "archived: 1, waiting: 0, quarantined: 0\n"
+    text = shown.decode()
+    assert "{" not in text
+    assert "waiting: 1" in text
+    lines = [line.rpartition("\033[K")[2] for line in text.replace("\r\n", "\n").splitlines()]
+    assert re.fullmatch(r"[0-9:]{8}  stopped; nothing is left half-done", lines[-1])

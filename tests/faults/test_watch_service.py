@@ -44,8 +44,8 @@ def test_a_second_watcher_refuses(site: Site) -> None:
 def test_sigterm_under_load(site: Site, tally: Counter[str], full: bool) -> None:
     """31: what was begun is finished or rolled back, in time, at whatever moment."""
     chance = random.Random(31)
-    for number in range(30 if full else 4):
-        site.fill(120, first=120 * number)
+    for number in range(30 if full else 3):
+        site.fill(60, first=60 * number)
         big = site.inbox / f"big{number}.bin"
         big.write_bytes(chance.randbytes(24 << 20))
         with watching(site) as running:
@@ -55,7 +55,8 @@ def test_sigterm_under_load(site: Site, tally: Counter[str], full: bool) -> None
             assert seconds < SECONDS / 2
             assert "STOPPING=1" in running.heard()
             assert running.events()[-1]["event"] == "stopped"
-        site.judge(complete=False)
+        if full or not number:
+            site.judge(complete=False)
         tally["stopped"] += 1
     done = site.once()
     assert done.returncode == 0, done.stderr
@@ -96,7 +97,7 @@ def test_a_frozen_worker_is_no_sign_of_life(site: Site) -> None:
         site.fill(1)
         site.wait_for("f0.bin")
         with open(site.inbox / "big.bin", "wb") as file:
-            file.writelines(os.urandom(64 << 20) for _piece in range(8))
+            file.writelines(os.urandom(64 << 20) for _piece in range(4))
         until, frozen = time.monotonic() + SECONDS, list[int]()
         while not frozen:
             assert time.monotonic() < until, running.log()

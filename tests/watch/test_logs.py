@@ -84,6 +84,14 @@ def test_what_goes_on_and_off_is_told_once_in_a_while() -> None:
     assert said.look(health(problem="y"))[0]["reason"] == "y"
 
 
+def test_the_end_of_it_is_told_at_last() -> None:
+    said = Said()
+    said.look(health(problem="x"))
+    assert said.look(health()) == []
+    said.log.finish(health())
+    assert "target-goes-on" in said.stream.getvalue()
+
+
 def test_quarantine_is_a_warning() -> None:
     said = Said()
     said.look(health())

@@ -12,13 +12,19 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from archiver.errors import VaultError
 from archiver.watch.health import Health
-from archiver.watch.service import Notifier, Pulse, Stopping
+from archiver.watch.model import Failed, Prepared
+from archiver.watch.service import Living, Notifier, Pulse, StoppableSink, Stopping
+from archiver.watch.sinks import DirectorySink
+from tests.sealing import Office, make_source
 from tests.watch.standing import health
+from tests.watch.units import options, staging, taken, unit
 
 
 class Manager:
@@ -190,6 +196,19 @@ def test_what_is_begun_may_be_finished(number: signal.Signals) -> None:
         assert started.communicate(timeout=10)[0] == "woken\nfinished\n"
 
 
+def test_what_is_ignored_stays_ignored() -> None:
+    """nohup archiver watch …, and the terminal is closed."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with child(within=20, work=0.2) as started:
+            started.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+            started.send_signal(signal.SIGTERM)
+            assert started.communicate(timeout=10)[0] == "woken\nfinished\n"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_what_takes_too_long_is_broken_off() -> None:
     with child(within=0.3, work=60) as started:
         started.send_signal(signal.SIGTERM)
@@ -232,3 +251,37 @@ def test_handlers_are_put_back(tmp_path: Path) -> None:
         pass
     assert not asked.is_set()
     manager.close()
+
+
+def test_work_that_is_broken_off_leaves_nothing(tmp_path: Path, office: Office) -> None:
+    inbox, bags_dir = make_source(tmp_path / "inbox"), tmp_path / "bags"
+    bags_dir.mkdir()
+    broken_off, beats, done = threading.Event(), list[int](), list[str]()
+    living = Living(lambda: beats.append(1), broken_off)
+    living.expect(1, 1)
+    living.clear()
+    inner = DirectorySink(str(bags_dir), replace(options(office.ana), progress=living))
+    sink = StoppableSink(inner, done.append)
+    assert sink.problem() == ""
+    given = [unit(inbox, "video.mp4")]
+    (made,) = taken(sink, given)
+    assert beats
+    assert done == [made.bag]
+    assert sink.find(given[0]) == made
+    assert sink.is_proved(made, 0)
+    broken_off.set()
+    assert not sink.is_proved(made, 0)
+    with pytest.raises(VaultError, match="told to stop"):
+        sink.find(given[0])
+    other = [unit(inbox, "sub/statement.txt")]
+    (failed,) = sink.prepare(other)
+    assert isinstance(failed, Failed)
+    assert failed.kind == "sink"
+    assert staging(bags_dir) == []
+    broken_off.clear()
+    prepared = [one for one in sink.prepare(other) if isinstance(one, Prepared)]
+    assert len(prepared) == 1
+    sink.abandon(prepared)
+    sink.sweep()
+    assert staging(bags_dir) == []
+    assert len(taken(sink, other)) == 1
