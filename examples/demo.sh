@@ -6,7 +6,8 @@ set -eu
 here=$(dirname "$0")
 work=$(mktemp -d)
 tsa=
-trap '[ -z "$tsa" ] || kill "$tsa"; chmod -R u+w "$work"; rm -rf "$work"' EXIT
+watcher=
+trap '[ -z "$tsa" ] || kill "$tsa"; [ -z "$watcher" ] || kill "$watcher"; chmod -R u+w "$work"; rm -rf "$work"' EXIT
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() { printf '$ %s\n' "$*"; "$@"; }
 flip_one_bit() {
@@ -161,4 +162,44 @@ run archiver export case-001-E-0001 "$work/for-the-court.tar" --purpose "proceed
 run archiver bag verify "$work/for-the-court.tar" --trust "$work/keys/ca.pem"
 run cat "$work/for-the-court.tar.receipt.txt"
 
-say "Done: the damaged file was named, the forged bag was found out, the vault was repaired."
+
+# -- the watched folder
+
+say "16. A watched folder: a video arrives in two steps, and somebody asks for it in between"
+mkdir "$work/inbox"
+video="$here/case-001/media/derribo-caseta.mp4"
+printf '$ archiver watch inbox --case case-001 --key ana-laptop --quiet-period 2s &\n'
+archiver watch "$work/inbox" --case case-001 --key ana-laptop --key-dir "$work/keys" \
+    --quiet-period 2s 2>"$work/watch.log" &
+watcher=$!
+exec 3>"$work/inbox/video.mp4"
+head -c 20000 "$video" >&3
+sleep 4
+code=0
+run archiver watch status "$work/inbox/video.mp4" || code=$?
+if [ "$code" -ne 4 ]; then
+    echo "demo: half a video should have been answered with exit code 4, not $code" >&2
+    cat "$work/watch.log" >&2
+    exit 1
+fi
+tail -c +20001 "$video" >&3
+exec 3>&-
+tries=0
+until archiver watch status "$work/inbox/video.mp4" >/dev/null; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt 60 ]; then
+        echo "demo: the video was not archived" >&2
+        cat "$work/watch.log" >&2
+        exit 1
+    fi
+    sleep 1
+done
+run archiver watch status "$work/inbox/video.mp4"
+run cmp "$video" "$work/vault/bags/case-001/case-001-E-0002/data/video.mp4"
+kill "$watcher"
+wait "$watcher"
+watcher=
+run archiver bag verify "$work/vault/bags/case-001/case-001-E-0002" --trust "$work/keys/ca.pem"
+
+say "Done: the damaged file was named, the forged bag was found out, the vault was repaired, the
+video was sealed once it was whole."

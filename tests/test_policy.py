@@ -8,7 +8,14 @@ import pytest
 
 import archiver.policy as subject
 from archiver.errors import PolicyError
-from archiver.policy import BagPolicy, Policy, SidecarPolicy, load_policy, policy_names
+from archiver.policy import (
+    BagPolicy,
+    Policy,
+    SidecarPolicy,
+    WatchPolicy,
+    load_policy,
+    policy_names,
+)
 
 
 def load(directory: Path, text: str | bytes) -> Policy:
@@ -21,6 +28,7 @@ def test_the_shipped_policy_is_the_built_in_one() -> None:
     shipped = load_policy("default")
     assert "default" in policy_names()
     assert (shipped.bag, shipped.sidecar) == (BagPolicy(), SidecarPolicy())
+    assert shipped.watch == WatchPolicy()
     assert shipped.description
 
 
@@ -53,6 +61,13 @@ def test_policies_inside_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("bag = 1\n", "p.toml:1: bag must be a table", ""),
         ("[[bag]]\n", "bag must be a table", ""),
         ("bag.algoritms = []\n", "p.toml:1: unknown key algoritms", "algorithms"),
+        ("[watch]\ngroup = 'tree'\n", "p.toml:2: group must be one of: file, folder", ""),
+        ("[watch]\noriginals = 1\n", "p.toml:2: originals must be text", ""),
+        ("[watch]\nquiet_seconds = 0\n", "a whole number from 1 to 86400", ""),
+        ("[watch]\nignore = '*.x'\n", "p.toml:2: ignore must be a list", ""),
+        ("[watch]\nignore = ['*.x', '**']\n", "must not be empty or match every name", ""),
+        ("[watch]\ndone_marker = 'a/b'\n", "done_marker must be the name of a file", ""),
+        ("[watch]\noriginals = 'move'\n", "move_to doesn't say where", ""),
         ("", "is empty", "approve of anything"),
         ("# nothing\n", "is empty", ""),
         ("[bag\n", "p.toml", ""),
@@ -108,3 +123,14 @@ def test_hostile_policies(tmp_path: Path, text: str) -> None:
     text = text.replace("'", '"')
     with pytest.raises(PolicyError):
         load(tmp_path, text)
+
+
+def test_rules_of_a_watched_folder(tmp_path: Path) -> None:
+    made = load(
+        tmp_path,
+        "[watch]\nignore = ['*.log']\ngroup = 'folder'\noriginals = 'move'\n"
+        "move_to = 'archived'\nlarge_bytes = 1\n",
+    ).watch
+    assert made == WatchPolicy(
+        ignore=("*.log",), group="folder", originals="move", move_to="archived", large_bytes=1
+    )

@@ -25,6 +25,7 @@ from archiver.digest.worker import (
     FRAME,
     HASH,
     LARGE_BYTES,
+    MAX_ROOTS,
     Worker,
     open_beneath,
 )
@@ -486,3 +487,24 @@ def test_a_reader_that_has_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     with pytest.raises(SystemExit) as left:
         subject.main()
     assert left.value.code == 1
+
+
+def test_a_source_stays_open_while_many_targets_come_and_go(tmp_path: Path) -> None:
+    """One source, more targets than are kept open: none is taken for another."""
+    source = tmp_path / "source"
+    source.mkdir()
+    worker = Worker()
+    for number in range(3 * MAX_ROOTS):
+        (source / f"{number}").write_bytes(b"%d" % number)
+        target = tmp_path / f"target{number}"
+        target.mkdir()
+        found = (source / f"{number}").stat()
+        planned = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        files = [(f"{number}", f"{number}", *planned)]
+        request = (COPY, ("sha512",), False, str(source), "", str(target), "", files, 0)
+        assert not worker.run(request)[2]
+        assert (target / f"{number}").read_bytes() == b"%d" % number
+    worker.close()
+    before = sorted(os.listdir("/proc/self/fd"))
+    worker.close()  # again: it must not close what has these numbers now
+    assert sorted(os.listdir("/proc/self/fd")) == before

@@ -22,6 +22,8 @@ COMMANDS = (
         (name,)
         for name in ("init", "ingest", "withdraw", "list", "show", "audit", "events", "repair")
     ),
+    ("watch",),
+    *(("watch", name) for name in ("status", "retry", "release", "accept")),
     ("bag",),
     *(("bag", name) for name in ("create", "verify", "show", "sign", "timestamp")),
     ("key",),

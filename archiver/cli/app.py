@@ -56,6 +56,10 @@ COMMANDS = {
 }
 """Commands at the top of the tree: each is ``add_NAME`` in the module that has it."""
 GROUPS = {
+    "watch": N_(
+        "Archive what arrives in folders, each file once it has settled: it isn't lost, and isn't"
+        " taken half-written. 'watch status FILE' tells whether a file is safe."
+    ),
     "catalog": N_("Check the index of a vault, or make it anew from the logs."),
     "incident": N_("Copies that were not good: which are open, and why some are to stay so."),
     "replica": N_("Keep copies of the vault's bags in other places."),

@@ -25,7 +25,6 @@ _WORDS = {
     "undecided": N_("UNDECIDED: it can't be read"),
 }
 _FINDINGS_SHOWN = 20
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +113,7 @@ def add_audit(app: typer.Typer, summary: str) -> None:
             bool, typer.Option("--quiet", "-q", help=_("Only what is wrong."))
         ] = False,
     ) -> int:
-        from archiver.cli.sizes import parse_size
+        from archiver.cli.sizes import parse_seconds, parse_size
         from archiver.policy import load_policy
 
         if everything and (due or days is not None):
@@ -129,7 +128,7 @@ def add_audit(app: typer.Typer, summary: str) -> None:
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         every = load_policy(opened.policy).audit.every_days if days is None else days
         options = {
-            "seconds": _seconds(duration) if duration else None,
+            "seconds": parse_seconds(duration) if duration else None,
             "size_bytes": parse_size(size) if size else None,
             "rate_bytes": parse_size(rate) if rate else None,
             "share": _share(sample) if sample else None,
@@ -203,17 +202,6 @@ def _tell_gone(vault: Any, known: Sequence[str]) -> list[str]:
                 _("{name} was not checked: {problem}").format(name=name, problem=problem)
             )
     return list(gone)
-
-
-def _seconds(text: str) -> float:
-    """``2h`` in seconds. Raises UsageError."""
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    if not found:
-        raise UsageError(
-            _("{text!r} is no span of time").format(text=text),
-            hint=_("Write a number with s, m, h or d: 2h."),
-        )
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _share(text: str) -> float:

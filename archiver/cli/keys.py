@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ask_for",
+    "check_signers",
     "confirm",
     "load_signers",
     "new_passphrase",
@@ -39,16 +40,27 @@ TRIES = 3
 _Opened = TypeVar("_Opened")
 
 
-def ask_for(passphrase_file: str) -> Ask:
-    """Gives passphrases: from the file or environment, else by asking at the terminal."""
+def ask_for(passphrase_file: str, *, attended: bool = True) -> Ask:
+    """Gives passphrases: from the file or environment, else by asking at the terminal where
+    it is ``attended``.
+    """
 
     def ask(place: str) -> bytes:
         from archiver.pki.passphrase import find_passphrase
 
         found = find_passphrase(passphrase_file, os.environ)
+        if found is None and not attended:
+            raise _nobody_there()
         return found or prompt(_("Passphrase for {path}: ").format(path=place))
 
     return ask
+
+
+def _nobody_there() -> KeyringError:
+    return KeyringError(
+        _("a passphrase is needed, and nobody is there to type it"),
+        hint=_("Give --passphrase-file FILE, or set ARCHIVER_PASSPHRASE_FILE."),
+    )
 
 
 def prompt(text: str) -> bytes:
@@ -56,10 +68,7 @@ def prompt(text: str) -> bytes:
     import getpass
 
     if not sys.stdin.isatty():
-        raise KeyringError(
-            _("a passphrase is needed, and nobody is there to type it"),
-            hint=_("Give --passphrase-file FILE, or set ARCHIVER_PASSPHRASE_FILE."),
-        )
+        raise _nobody_there()
     try:
         return getpass.getpass(text).encode()
     except (UnicodeError, EOFError) as error:
@@ -79,15 +88,18 @@ def confirm(question: str) -> None:
         raise KeyboardInterrupt
 
 
-def patiently(work: Callable[[], _Opened], passphrase_file: str) -> _Opened:
-    """Open a key; who typed a wrong passphrase may type it again, twice."""
+def patiently(work: Callable[[], _Opened], passphrase_file: str | None) -> _Opened:
+    """Open a key; who typed a wrong passphrase may type it again, twice. ``passphrase_file``
+    None: nobody is there.
+    """
     from archiver.pki.keys import PassphraseError
     from archiver.pki.passphrase import find_passphrase
 
-    for _attempt in range(TRIES - 1):
+    for _attempt in range(0 if passphrase_file is None else TRIES - 1):
         try:
             return work()
         except PassphraseError as error:
+            assert passphrase_file is not None
             if find_passphrase(passphrase_file, os.environ) is not None:
                 raise
             print(error.message, file=sys.stderr)
@@ -118,10 +130,15 @@ def new_passphrase(passphrase_file: str, what: str) -> bytes:
 
 
 def load_signers(
-    names: Sequence[str], key_dir: str, passphrase_files: Sequence[str], now: datetime
+    names: Sequence[str],
+    key_dir: str,
+    passphrase_files: Sequence[str],
+    now: datetime,
+    *,
+    attended: bool = True,
 ) -> tuple[SigningKey, ...]:
     """The open keys of ``names``; one passphrase file serves all of them, several serve them
-    in their order. Raises ArchiverError.
+    in their order. Where it isn't ``attended``, nobody is asked. Raises ArchiverError.
     """
     from archiver.pki.keyring import default_directory, open_signer
 
@@ -136,21 +153,39 @@ def load_signers(
     for number, name in enumerate(names):
         file = files[number % len(files)]
         signer = patiently(
-            lambda name=name, file=file: open_signer(name, [directory], ask_for(file), now),  # type: ignore[misc]
-            file,
+            lambda name=name, file=file: open_signer(  # type: ignore[misc]
+                name, [directory], ask_for(file, attended=attended), now
+            ),
+            file if attended else None,
         )
-        if signer.was_open:
+        if signer.was_open and attended:
             text = _("the key of {name} has no passphrase: whoever copies the file can sign")
             Output().warning(text.format(name=name))
         signers.append(signer)
-    _refuse_revoked(signers, directory)
+    check_signers(signers, directory, now, warn=attended)
     return tuple({one.certificate.fingerprint: one for one in signers}.values())
 
 
-def _refuse_revoked(signers: Sequence[SigningKey], directory: str) -> None:
-    """What the trust list in the key directory says of the signers, if there is one."""
+def check_signers(
+    signers: Sequence[SigningKey], key_dir: str, now: datetime, *, warn: bool = True
+) -> None:
+    """What stands against open keys now: they have expired, or the trust list in the key
+    directory, if there is one, has them revoked. Raises KeyringError.
+    """
+    from archiver.pki.keyring import default_directory
     from archiver.pki.trustfiles import LIST_FILE, read_list
 
+    for signer in signers:
+        if not signer.certificate.valid_at(now):
+            raise KeyringError(
+                _("{name}: the certificate is valid from {first} to {last}, not today").format(
+                    name=signer.certificate.name,
+                    first=signer.certificate.not_before.date(),
+                    last=signer.certificate.not_after.date(),
+                ),
+                hint=_("Make a new one with 'archiver key new', and check this machine's clock."),
+            )
+    directory = key_dir or default_directory()
     if not os.path.exists(os.path.join(directory, LIST_FILE)):
         return
     trust = read_list(directory)
@@ -163,7 +198,7 @@ def _refuse_revoked(signers: Sequence[SigningKey], directory: str) -> None:
                 ),
                 hint=_("Make a new signer: archiver key new NAME."),
             )
-        if entry is None and signer.certificate.issuer == trust.authority.subject:
+        if warn and entry is None and signer.certificate.issuer == trust.authority.subject:
             text = _("{name} is not on the trust list: who goes by the list won't know it")
             Output().warning(text.format(name=signer.certificate.name))
 
@@ -177,13 +212,14 @@ def sealing_for(
     now: datetime,
     *,
     require_stamp: bool = False,
+    attended: bool = True,
 ) -> Sealing:
     """Open keys and TSAs as one value. Raises ArchiverError."""
     from archiver.seal import Sealing
 
     return Sealing(
         stamps=stamp_options(urls, tsa_roots, key_dir),
-        signers=load_signers(names, key_dir, passphrase_files, now),
+        signers=load_signers(names, key_dir, passphrase_files, now, attended=attended),
         require_stamp=require_stamp,
     )
 

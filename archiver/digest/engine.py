@@ -106,6 +106,7 @@ class Engine:
         self._keep_open = keep_open
         self._processes: list[_Process] = []
         self._inline = Worker()
+        self._running: object = None
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +122,7 @@ class Engine:
     def close(self) -> None:
         """End the workers, in the middle of a batch if need be."""
         self._inline.close()
+        self._running = None
         for process in self._processes:
             process.end()
         self._processes = []
@@ -131,9 +133,14 @@ class Engine:
         algorithms: tuple[Algorithm, ...],
         advance: Advance = lambda _count: None,
     ) -> Iterator[Answer]:
-        """Answers as they come, in any order. ``advance`` hears of bytes within large files."""
+        """Answers as they come, in any order. ``advance`` hears of bytes within large files.
+
+        One run at a time: the next one ends one that was abandoned.
+        """
         names = tuple(algorithm.constructor for algorithm in algorithms)
         width = sum(algorithm.size_bytes for algorithm in algorithms)
+        if self._running is not None:  # nobody may take its answers for another run's
+            self.close()
         head, rest = self._head(iter(batches))
         if rest is None or self._count == 0 or not hasattr(os, "posix_spawn"):
             self._inline.close()
@@ -142,12 +149,12 @@ class Engine:
                 yield _answer(batch, self._inline.run(_request(batch, names, split=False)))
             return
         self._start()
-        finished = False
+        mine = self._running = object()
         try:
             yield from self._schedule(chain(head, rest), names, width, advance)
-            finished = True
+            self._running = None
         finally:
-            if not finished:  # abandoned: nobody may take these answers for another run's
+            if self._running is mine:  # abandoned, and not by the next run's doing
                 self.close()
 
     def _head(self, batches: Iterator[Batch]) -> tuple[list[Batch], Iterator[Batch] | None]:

@@ -117,6 +117,9 @@ class _Directories:
         self._last: dict[Root, tuple[str, int]] = {}
 
     def get(self, root: Root, path: str) -> int:
+        """Open until MAX_ROOTS other roots have been asked for."""
+        if root in self._roots:  # the last that may be let go
+            self._roots[root] = self._roots.pop(root)
         known = self._last.get(root)
         if known and known[0] == path:
             return known[1]
@@ -138,7 +141,7 @@ class _Directories:
         return os.dup(self._roots[root])
 
     def _forget(self) -> None:
-        """Let the root that was opened first go where there are many."""
+        """Let the root that was in use the longest ago go where there are many."""
         if len(self._roots) >= MAX_ROOTS:
             oldest = next(iter(self._roots))
             os.close(self._roots.pop(oldest))
@@ -146,10 +149,11 @@ class _Directories:
                 os.close(self._last.pop(oldest)[1])
 
     def close(self) -> None:
-        for _, descriptor in self._last.values():
-            os.close(descriptor)
-        for descriptor in self._roots.values():
-            os.close(descriptor)
+        """Closing it again does nothing: the numbers may be somebody else's files by then."""
+        while self._last:
+            os.close(self._last.popitem()[1][1])
+        while self._roots:
+            os.close(self._roots.popitem()[1])
 
 
 _BUFFERS = threading.local()

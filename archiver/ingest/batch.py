@@ -145,9 +145,11 @@ def _there(
     path = vault.bag_path(item.case, item.item)
     try:
         if item.state == BEGUN:
-            payload = check_left(path, item, made_it, options.create)
+            payload = check_left(path, item, made_it, options.create, options.progress)
         else:
-            result, _findings = look_at(path, item, workers=options.create.workers)
+            result, _findings = look_at(
+                path, item, workers=options.create.workers, progress=options.progress
+            )
             if result is not Result.GOOD:
                 raise VaultError(
                     _("{path} is there, and it is not intact").format(path=path),

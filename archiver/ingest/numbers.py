@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from archiver.bag.progress import Progress
 from archiver.bag.proofs import SIGNED_FILE
 from archiver.bag.stage import Staging
 from archiver.catalog.model import BEGUN, SEALED, Item, item_name
@@ -56,12 +57,14 @@ _END_SECONDS = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
     """``create`` says how the bag is made; ``again`` makes another item of a source that is
-    in the case already; ``wait_seconds`` is how long to wait for another writer.
+    in the case already; ``wait_seconds`` is how long to wait for another writer;
+    ``progress`` hears of bags that are read again.
     """
 
     create: CreateOptions
     again: bool = False
     wait_seconds: float = 10.0
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +205,18 @@ def is_named(_path: str, item: Item, report: VerificationReport) -> bool:
     return ("External-Identifier", item.item) in report.facts.info.elements
 
 
-def check_left(path: str, item: Item, made_it: MadeIt, options: CreateOptions) -> Payload:
+def check_left(
+    path: str,
+    item: Item,
+    made_it: MadeIt,
+    options: CreateOptions,
+    progress: Progress | None = None,
+) -> Payload:
     """What a killed run left under its name is whole and sealed, or it would not be there:
     but it is read once more before the log says so, and must be made of this source.
     """
     wanted = len(options.sealing.signers) if options.sealing else 0
-    report = verify_bag(path)
+    report = verify_bag(path, progress=progress)
     intact = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
     try:
         ours = intact and not os.path.islink(path) and made_it(path, item, report)

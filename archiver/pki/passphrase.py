@@ -43,10 +43,12 @@ def find_passphrase(path: str, environment: Mapping[str, str]) -> bytes | None:
 
 
 def read_guarded(path: str, limit: int, *, guarded: bool = True) -> bytes:
-    """A file that only its owner may read, unless it is ``guarded`` otherwise.
+    """A file that only its owner, who is we (or we are root), may read; where it is not ``guarded``
+    by its mode alone, its group may too.
 
     Raises KeyringError, UsageError.
     """
+    others = 0o077 if guarded else 0o007
     try:
         with open(path, "rb") as file:
             found = os.fstat(file.fileno())
@@ -57,12 +59,17 @@ def read_guarded(path: str, limit: int, *, guarded: bool = True) -> bytes:
             _("{path}: {reason}").format(path=path, reason=reason),
             hint=_("Check the spelling of the path."),
         ) from error
-    if guarded and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
+    if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & others:
         raise KeyringError(
             _("{path} can be read by others").format(path=path),
             hint=_(
                 "Run: chmod 600 {path}   (on a stick without permissions: mount it with umask=077)"
             ).format(path=path),
+        )
+    if stat.S_ISREG(found.st_mode) and os.geteuid() and found.st_uid not in (os.geteuid(), 0):
+        raise KeyringError(
+            _("{path} belongs to another user, who can read and change it").format(path=path),
+            hint=_("Run: chown {user} {path}").format(user=os.geteuid(), path=path),
         )
     if len(data) > limit:
         raise KeyringError(_("{path} is too long for what it should be").format(path=path))

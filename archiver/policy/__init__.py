@@ -24,6 +24,7 @@ __all__ = [
     "Policy",
     "ProofPolicy",
     "SidecarPolicy",
+    "WatchPolicy",
     "load_policy",
     "policy_names",
 ]
@@ -67,6 +68,41 @@ class AuditPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WatchPolicy:
+    """``[watch]``: when a file in a watched folder has settled, what becomes one bag, and
+    what happens to the original then.
+
+    Patterns are those of a shell and go by a file's name, or by its path below the folder
+    where they hold a ``/``; ``.part``, without wildcards, is the end of a name.
+    """
+
+    quiet_seconds: int = 5
+    share_quiet_seconds: int = 30
+    empty_quiet_seconds: int = 30
+    unproved_quiet_seconds: int = 30
+    ignore: tuple[str, ...] = (".DS_Store", "Thumbs.db", "desktop.ini", ".nfs*", ".fuse_hidden*")
+    temporary: tuple[str, ...] = (
+        ".part",
+        ".partial",
+        ".crdownload",
+        ".filepart",
+        ".download",
+        ".tmp",
+        ".swp",
+        "~$*",
+        ".~lock.*",
+        ".goutputstream-*",
+    )
+    group: str = "file"
+    done_marker: str = ".done"
+    originals: str = "keep"
+    move_to: str = ""
+    required_replicas: int = 0
+    large_bytes: int = 268_435_456
+    unsigned: str = "wait"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """A whole policy, with what it extends merged in."""
 
@@ -76,6 +112,7 @@ class Policy:
     sidecar: SidecarPolicy = field(default_factory=SidecarPolicy)
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     audit: AuditPolicy = field(default_factory=AuditPolicy)
+    watch: WatchPolicy = field(default_factory=WatchPolicy)
 
 
 _TABLES: dict[str, type[Any]] = {
@@ -83,10 +120,28 @@ _TABLES: dict[str, type[Any]] = {
     "sidecar": SidecarPolicy,
     "proof": ProofPolicy,
     "audit": AuditPolicy,
+    "watch": WatchPolicy,
 }
 _MAX_COUNT = 16
-_LIMITS = {"every_days": (1, 36_500)}
+_A_DAY = 86_400
+_LIMITS = {
+    "every_days": (1, 36_500),
+    "quiet_seconds": (1, _A_DAY),
+    "share_quiet_seconds": (1, _A_DAY),
+    "empty_quiet_seconds": (1, _A_DAY),
+    "unproved_quiet_seconds": (1, _A_DAY),
+    "large_bytes": (1, 1 << 62),
+}
 """Of whole numbers; the others go from 0 to :data:`_MAX_COUNT`."""
+_CHOICES = {
+    "group": ("file", "folder"),
+    "originals": ("keep", "move", "delete"),
+    "unsigned": ("wait", "allow"),
+}
+"""Texts that only a few words will do for."""
+_PATTERNS = ("ignore", "temporary")
+_NAMES = ("done_marker",)
+"""Texts that must be the name of a file."""
 _TOP_LEVEL = ("description", "extends", *_TABLES)
 
 
@@ -111,6 +166,12 @@ def load_policy(name: str) -> Policy:
         for key, value in table.items():
             merged[key] = {**merged.get(key, {}), **value} if key in _TABLES else value
     tables = {key: kind(**merged.get(key, {})) for key, kind in _TABLES.items()}
+    if tables["watch"].originals == "move" and not tables["watch"].move_to:
+        raise PolicyError(
+            _("policy {name}: originals are to be moved, but move_to doesn't say where").format(
+                name=name
+            )
+        )
     return Policy(name=name, description=merged.get("description", ""), **tables)
 
 
@@ -205,9 +266,31 @@ class _Checker:
                 text = _("{key} must be a whole number from {least} to {limit}")
                 self._fail(key, table, text.format(key=key, least=least, limit=limit))
             return given
+        if isinstance(default, str):
+            return self._check_text(key, table, given)
+        return self._check_list(key, table, given)
+
+    def _check_text(self, key: str, table: str, given: object) -> str:
+        if not isinstance(given, str) or "\0" in given:
+            self._fail(key, table, _("{key} must be text").format(key=key))
+        assert isinstance(given, str)
+        choices = _CHOICES.get(key)
+        if choices and given not in choices:
+            text = _("{key} must be one of: {choices}")
+            self._fail(key, table, text.format(key=key, choices=", ".join(choices)))
+        if key in _NAMES and (given in ("", ".", "..") or "/" in given):
+            self._fail(key, table, _("{key} must be the name of a file").format(key=key))
+        return given
+
+    def _check_list(self, key: str, table: str, given: object) -> tuple[str, ...]:
         if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
             self._fail(key, table, _("{key} must be a list of names").format(key=key))
         assert isinstance(given, list)
+        if key in _PATTERNS:
+            if any(not item.strip("*") or "\0" in item for item in given):
+                text = _("{key}: a pattern must not be empty or match every name")
+                self._fail(key, table, text.format(key=key))
+            return tuple(given)
         unknown = [item for item in given if item not in ALGORITHMS]
         if unknown or not given:
             text = _("{key}: {value} is no known digest algorithm")

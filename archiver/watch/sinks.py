@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from archiver.bag.model import BagInfo
 from archiver.bag.names import decode_path
 from archiver.bag.plan import Plan, PlanOptions
+from archiver.bag.progress import Progress, Silent
 from archiver.bag.proofs import SIGNED_FILE
 from archiver.bag.sidecar import sizes_and_times
 from archiver.bag.stage import BatchStaging, sweep_batches
@@ -79,7 +80,8 @@ def _unsealed() -> Sealing | None:
 class SinkOptions:
     """How bags are made. ``sealing`` is asked for each batch: it gives None where bags are to
     stay unsigned, and raises KeyringError where they must wait for a key. ``reserve_bytes``
-    stay free: below that nothing is begun.
+    stay free: below that nothing is begun. ``progress`` hears of all that is copied and read:
+    what it raises breaks that off.
     """
 
     policy: Policy
@@ -90,6 +92,7 @@ class SinkOptions:
     reserve_bytes: int = 1 << 20
     wait_seconds: float = 10.0
     workers: int | None = None
+    progress: Progress = field(default_factory=Silent)
 
     def create(self, identifier: str = "") -> CreateOptions:
         """For the bags of one batch. Raises KeyringError."""
@@ -131,7 +134,10 @@ class VaultSink:
         ready = [one for one in planned if isinstance(one, _Planned)]
         try:
             sources = [_source(one) for one in ready]
-            made = ingest.prepare(self._vault, self._case, sources, self._ingest_options())
+            options = self._ingest_options()
+            made = ingest.prepare(
+                self._vault, self._case, sources, options, progress=self._options.progress
+            )
         except (ArchiverError, OSError) as error:
             made = [_told(error)] * len(ready)
         outcomes = iter(made)
@@ -197,6 +203,7 @@ class VaultSink:
             return False
 
     def _is_proved(self, done: Done, replicas: int) -> bool:
+        progress = self._options.progress
         with reading(self._vault) as records:
             if self._case in records.broken:
                 return False
@@ -205,11 +212,14 @@ class VaultSink:
             return False
         if item.detail.get("tag_manifest_sha512") != done.tag_manifest_sha512:
             return False
-        if check_copy(self._vault.storage(), item).result is not Result.GOOD:
+        if check_copy(self._vault.storage(), item, progress=progress).result is not Result.GOOD:
             return False
         proved = 0
         for place in self._vault.replicas() if replicas else ():
-            good = not place.reachable() and check_copy(place, item).result is Result.GOOD
+            good = (
+                not place.reachable()
+                and check_copy(place, item, progress=progress).result is Result.GOOD
+            )
             proved += good
         return proved >= replicas
 
@@ -221,7 +231,9 @@ class VaultSink:
     def _ingest_options(self, *, seal: bool = True) -> IngestOptions:
         options = self._options
         create = options.create() if seal else _unsigned(options)
-        return IngestOptions(create=create, wait_seconds=options.wait_seconds)
+        return IngestOptions(
+            create=create, wait_seconds=options.wait_seconds, progress=options.progress
+        )
 
 
 class DirectorySink:
@@ -252,7 +264,8 @@ class DirectorySink:
         try:
             if ready:
                 create = self._options.create()
-                made = stage_bags(self._directory, [self._order(one, create) for one in ready])
+                orders = [self._order(one, create) for one in ready]
+                made = stage_bags(self._directory, orders, progress=self._options.progress)
         except (ArchiverError, OSError) as error:
             made = [_told(error)] * len(ready)
         outcomes = iter(made)
@@ -325,16 +338,22 @@ class DirectorySink:
     def find(self, unit: Unit) -> Done | None:
         """See the protocol."""
         path = self.path(unit)
-        if not os.path.isdir(path) or os.path.islink(path) or not _is_intact(path, unit):
+        if not os.path.isdir(path) or os.path.islink(path) or not self._is_intact(path, unit):
             return None
         return _found(unit, os.path.basename(path), path)
+
+    def _is_intact(self, path: str, unit: Unit) -> bool:
+        """Whether the bag at ``path`` proves intact, and is that of ``unit``."""
+        report = verify_bag(path, progress=self._options.progress)
+        good = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
+        return good and report.facts.info.first("External-Identifier") == _identifier(unit)
 
     def is_proved(self, done: Done, replicas: int) -> bool:
         """See the protocol. A directory has no replicas."""
         if replicas or os.path.islink(done.bag) or not os.path.isdir(done.bag):
             return False
         try:
-            report = verify_bag(done.bag)
+            report = verify_bag(done.bag, progress=self._options.progress)
         except (ArchiverError, OSError):
             return False
         good = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
@@ -549,13 +568,6 @@ def _signed_digest(bag: str) -> str:
             return hashlib.file_digest(file, "sha512").hexdigest()
     except OSError:
         return ""
-
-
-def _is_intact(path: str, unit: Unit) -> bool:
-    """Whether the bag at ``path`` proves intact, and is that of ``unit``."""
-    report = verify_bag(path)
-    good = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
-    return good and report.facts.info.first("External-Identifier") == _identifier(unit)
 
 
 def _identifier(unit: Unit) -> str:

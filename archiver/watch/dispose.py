@@ -1,0 +1,104 @@
+"""What happens to an original once it is archived: kept, moved or deleted.
+
+Job: move or delete one file that was proved to be archived, after a last look at it. Limits:
+whether bag and replicas are intact is for the sink to say, before.
+
+The last look: the file is the one that was archived by its fingerprint **and** by its
+digest, read anew under a lease where one can be had, so that nobody can begin to write
+between the reading and the end; and its name still leads to it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+
+from archiver.filesystem import RenameFallback, rename_no_replace
+from archiver.i18n import N_
+from archiver.policy import WatchPolicy
+from archiver.watch.journal import Row, split
+from archiver.watch.scan import open_directory, same
+from archiver.watch.settle import Proof, holds, lease, open_file
+from archiver.watch.units import digest_of_descriptor
+
+__all__ = ["NotTheSameError", "dispose"]
+
+_TRIES = 100
+
+
+class NotTheSameError(Exception):
+    """The original is not what was archived: it stays, and is looked at again."""
+
+
+def dispose(
+    root: int,
+    root_path: str,
+    row: Row,
+    policy: WatchPolicy,
+    *,
+    renumbers: bool,
+    beat: Callable[[], None] = lambda: None,
+) -> str:
+    """Move or delete one original; what was done, for the journal. ``beat`` hears that it is
+    read once more.
+
+    Raises NotTheSameError, OSError; then it is still there, untouched.
+    """
+    directory, name = split(row.path)
+    descriptor, found = open_file(root, directory, name)
+    try:
+        with lease(descriptor) as proof:
+            if proof is Proof.BUSY or not same(row.fingerprint, found, renumbers=renumbers):
+                raise NotTheSameError
+            if digest_of_descriptor(descriptor, beat) != row.digest:
+                raise NotTheSameError
+            at = open_directory(root, directory)
+            try:
+                _check_name(at, name, descriptor, row, renumbers=renumbers)
+                if proof is Proof.LEASE and not holds(descriptor):
+                    raise NotTheSameError
+                if policy.originals == "delete":
+                    os.unlink(name, dir_fd=at)
+                    return N_("the original was deleted")
+                _move(at, name, _target(root_path, row, policy))
+                return N_("the original was moved")
+            finally:
+                os.close(at)
+    finally:
+        os.close(descriptor)
+
+
+def _check_name(at: int, name: bytes, descriptor: int, row: Row, *, renumbers: bool) -> None:
+    """The name leads to what was read, and nothing about it changed meanwhile."""
+    named = os.stat(name, dir_fd=at, follow_symlinks=False)
+    read = os.fstat(descriptor)
+    times = (read.st_mtime_ns, read.st_size) == (
+        row.fingerprint.mtime_ns,
+        row.fingerprint.size_bytes,
+    )
+    whole = renumbers or read.st_ctime_ns == row.fingerprint.ctime_ns
+    if not (stat.S_ISREG(named.st_mode) and os.path.samestat(named, read) and times and whole):
+        raise NotTheSameError
+
+
+def _target(root_path: str, row: Row, policy: WatchPolicy) -> bytes:
+    place = os.path.join(os.fsencode(root_path), os.fsencode(policy.move_to))
+    return os.path.join(place, row.path)
+
+
+def _move(at: int, name: bytes, target: bytes) -> None:
+    """Replaces nothing: an original of the same name gets a number."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    source = os.fsencode(f"/proc/self/fd/{at}/") + name
+    for number in range(_TRIES):
+        end = b".%d" % number if number else b""
+        try:
+            rename_no_replace(os.fsdecode(source), os.fsdecode(target + end))
+        except FileExistsError:
+            if number == _TRIES - 1:
+                raise
+            continue
+        except RenameFallback:
+            pass
+        return
