@@ -101,7 +101,7 @@ def _unit(root: Path, names: Sequence[str]) -> Unit:
 def _take(sink: Sink, units: Sequence[Unit], batch: int = _BATCH_BAGS) -> None:
     """As the watcher does, but for its journal."""
     for start in range(0, len(units), batch):
-        prepared = [one for one in sink.prepare(units[start : start + batch])]
+        prepared = list(sink.prepare(units[start : start + batch]))
         ready = [one for one in prepared if isinstance(one, Prepared)]
         assert len(ready) == len(prepared), prepared
         done = sink.commit(ready)

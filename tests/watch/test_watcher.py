@@ -314,3 +314,21 @@ def test_a_thread_that_breaks_ends_the_whole(scene: Scene) -> None:
     with pytest.raises(ZeroDivisionError):
         scene.watcher().run(threading.Event())
     assert scene.state("a") is State.STABLE
+
+
+def test_a_commit_that_never_began_is_begun_anew(scene: Scene) -> None:
+    fails = [True]
+
+    def broken() -> None:
+        if fails:
+            fails.clear()
+            raise OSError(5, "Input/output error")
+
+    scene.sink.before_commit = broken
+    scene.write("a.txt", b"a")
+    scene.write("d/b.txt", b"b")
+    scene.once()
+    assert scene.journal.counts()[State.INGESTING] == 2
+    scene.once()
+    assert scene.journal.counts()[State.ARCHIVED] == 2
+    scene.oracle({b"a.txt": b"a", b"d/b.txt": b"b"})
