@@ -328,7 +328,7 @@ def test_a_commit_that_never_began_is_begun_anew(scene: Scene) -> None:
     scene.write("a.txt", b"a")
     scene.write("d/b.txt", b"b")
     scene.once()
-    assert scene.journal.counts()[State.INGESTING] == 2
     scene.once()
+    assert fails == []
     assert scene.journal.counts()[State.ARCHIVED] == 2
     scene.oracle({b"a.txt": b"a", b"d/b.txt": b"b"})
