@@ -153,9 +153,10 @@ def test_an_original_that_is_not_what_was_archived_stays(scene: Scene) -> None:
         scene.journal._db.execute("UPDATE files SET digest = 'ffff' WHERE id = ?", (row.id,))
     scene.sink.replicas = 1
     scene.once()
-    assert Path(os.fsdecode(path)).exists()
     states = [one.state for one in scene.journal.history(b"a.txt")]
-    assert states == [State.SEEN, State.SUPERSEDED]  # it is archived anew
+    assert states == [State.DISPOSED, State.SUPERSEDED]  # it went as what it is, archived anew
+    assert scene.bags()[(b"a.txt", hashlib.sha512(b"true").hexdigest())] == 2
+    assert not Path(os.fsdecode(path)).exists()
 
 
 def test_quarantine_retry_and_release(scene: Scene) -> None:
