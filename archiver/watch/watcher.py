@@ -126,6 +126,7 @@ class Watcher:
         self._begin(hints=False)
         self._beats.begin("scanner")
         try:
+            self._archive_all(stop)  # what an earlier run was at
             for folder in self._folders:
                 self._tick(folder)
             ends = self._all_settle_at()

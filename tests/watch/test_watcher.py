@@ -153,9 +153,10 @@ def test_an_original_that_is_not_what_was_archived_stays(scene: Scene) -> None:
         scene.journal._db.execute("UPDATE files SET digest = 'ffff' WHERE id = ?", (row.id,))
     scene.sink.replicas = 1
     scene.once()
-    assert Path(os.fsdecode(path)).exists()
     states = [one.state for one in scene.journal.history(b"a.txt")]
-    assert states == [State.SEEN, State.SUPERSEDED]  # it is archived anew
+    assert states == [State.DISPOSED, State.SUPERSEDED]  # it went as what it is, archived anew
+    assert scene.bags()[(b"a.txt", hashlib.sha512(b"true").hexdigest())] == 2
+    assert not Path(os.fsdecode(path)).exists()
 
 
 def test_quarantine_retry_and_release(scene: Scene) -> None:
@@ -314,3 +315,21 @@ def test_a_thread_that_breaks_ends_the_whole(scene: Scene) -> None:
     with pytest.raises(ZeroDivisionError):
         scene.watcher().run(threading.Event())
     assert scene.state("a") is State.STABLE
+
+
+def test_a_commit_that_never_began_is_begun_anew(scene: Scene) -> None:
+    fails = [True]
+
+    def broken() -> None:
+        if fails:
+            fails.clear()
+            raise OSError(5, "Input/output error")
+
+    scene.sink.before_commit = broken
+    scene.write("a.txt", b"a")
+    scene.write("d/b.txt", b"b")
+    scene.once()
+    scene.once()
+    assert fails == []
+    assert scene.journal.counts()[State.ARCHIVED] == 2
+    scene.oracle({b"a.txt": b"a", b"d/b.txt": b"b"})
