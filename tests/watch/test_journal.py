@@ -138,7 +138,7 @@ def test_a_newer_release(tmp_path: Path) -> None:
 
 def test_its_name_tells_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    one, two = journal_path("urn:v", "/home/maria/case"), journal_path("urn:w", "/home/maria/case")
+    one, two = journal_path("urn:v", "/srv/maria/case"), journal_path("urn:w", "/srv/maria/case")
     assert one != two
     assert one.startswith(str(tmp_path / "archiver/watch"))
     assert "maria" not in one
