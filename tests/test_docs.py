@@ -113,7 +113,7 @@ def test_demo_runs_and_names_the_damaged_file() -> None:
     assert "E-SIG-003 signatures/" in done.stdout
     assert "case-001-E-0001: DAMAGED: it is not what was sealed" in done.stdout
     assert "case-001-E-0001: repaired" in done.stdout
-    assert "2 items checked, 2 good; open incidents: none" in done.stderr
+    assert "copies checked: 2, good: 2; open incidents: none" in done.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
