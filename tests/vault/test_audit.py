@@ -282,7 +282,7 @@ def test_repairing_as_it_goes(vault: Vault, capsys: pytest.CaptureFixture[str]) 
     run(capsys, "replica", "sync")
     flip(bag(vault))
     shutil.rmtree("second/bags/b/b-E-0001")
-    done = run(capsys, "audit", "--all", "--repair", "--idle")
+    done = run(capsys, "audit", "--all", "--repair")
     assert (done.code, done.out.count("repaired")) == (0, 2)
     assert run(capsys, "audit", "--all").code == 0
 
