@@ -18,7 +18,7 @@ from archiver.seal.finished import sign_finished
 from archiver.seal.outbox import import_answers
 from archiver.seal.stamping import StampOptions
 from tests.bag.making import OPTIONS
-from tests.sealing import NOW
+from tests.sealing import NOW, now
 
 
 def signer(key: str) -> SigningKey:
@@ -34,7 +34,7 @@ def main(what: str, bag: str, *more: str) -> None:
     elif what == "sign":
         sign_finished(bag, [signer(more[0])], NOW)
     else:
-        (done,) = import_answers([more[0]], [bag], [], NOW)
+        (done,) = import_answers([more[0]], [bag], [], now())
         if done.problem:
             print(f"error: {done.problem}", file=sys.stderr)
             sys.exit(5)

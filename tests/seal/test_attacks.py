@@ -36,6 +36,7 @@ from tests.sealing import (
     issue,
     make_source,
     new_ec,
+    now,
     outcome,
     regenerate,
     seal,
@@ -660,7 +661,7 @@ def test_a_link_in_the_place_of_a_stamp_is_no_stamp(sealed: Path, tmp_path: Path
     stamp.symlink_to(tmp_path / "elsewhere")
     options = StampOptions(urls=(tsa.url,))
     with pytest.raises(ArchiverError):
-        stamp_bag(str(sealed), options, NOW)
+        stamp_bag(str(sealed), options, now())
     assert not (tmp_path / "elsewhere").exists()
 
 

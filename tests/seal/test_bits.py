@@ -16,7 +16,7 @@ from archiver.pki.certificates import Certificate
 from archiver.pki.cms import CmsError, parse_signed_data
 from archiver.signing import check_manifest_signature
 from archiver.timestamp.token import TimestampToken, Whence, check_token, judge_token, parse_answer
-from tests.sealing import NOW, Office, signature_of, stamps_of
+from tests.sealing import Office, now, signature_of, stamps_of
 
 
 def holds(data: bytes, content: bytes, certificate: Certificate) -> bool:
@@ -36,7 +36,7 @@ def stamps(data: bytes, signed: bytes, root: Certificate) -> TimestampToken | No
     except CmsError as error:
         assert error.message
         return None
-    judged = judge_token(token, [root], [], [], NOW)
+    judged = judge_token(token, [root], [], [], now())
     return token if judged.whence is Whence.TRUSTED else None
 
 

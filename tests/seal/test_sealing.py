@@ -30,6 +30,7 @@ from tests.sealing import (
     issue,
     make_source,
     new_ec,
+    now,
     seal,
     signature_of,
     stamps_of,
@@ -302,11 +303,11 @@ def test_out_and_back(
     trusting = office.anchors(tsa_roots=(tsa_root,))
     assert "E-TIM-002" in found(check(offline, trusting))
     answer(tsa.directory, stick)
-    (done,) = import_answers([str(stick)], [str(offline)], [tsa_root], NOW)
+    (done,) = import_answers([str(stick)], [str(offline)], [tsa_root], now())
     assert done.problem == ""
     assert check(offline, trusting).exit_code == 0
     before = tree(offline, signatures=True)
-    (again,) = import_answers([str(stick)], [str(offline)], [tsa_root], NOW)
+    (again,) = import_answers([str(stick)], [str(offline)], [tsa_root], now())
     assert again.already
     assert tree(offline, signatures=True) == before
 
@@ -325,24 +326,24 @@ def test_answers_that_are_refused(
     before = tree(offline, signatures=True)
     problems = {
         Path(one.answer).stem: one.problem
-        for one in import_answers([str(stick)], [str(offline)], [], NOW)
+        for one in import_answers([str(stick)], [str(offline)], [], now())
     }
     assert "nonce" in problems["nonce"]
     assert "none of the bags" in problems["imprint"]
     assert all(problems[name] for name in ("garbage", "empty"))
     (stick / "right.tsr").write_bytes(stamp(tsa.directory, waiting.data))
     (refused,) = import_answers(
-        [str(stick / "right.tsr")], [str(offline)], [office.ca.certificate], NOW
+        [str(stick / "right.tsr")], [str(offline)], [office.ca.certificate], now()
     )
     assert "pinned" in refused.problem
     assert tree(offline, signatures=True) == before
-    (done,) = import_answers([str(stick / "right.tsr")], [str(offline)], [tsa_root], NOW)
+    (done,) = import_answers([str(stick / "right.tsr")], [str(offline)], [tsa_root], now())
     assert done.problem == ""
     os.mkfifo(stick / "pipe.tsr")
-    (pipe,) = import_answers([str(stick / "pipe.tsr")], [str(offline)], [], NOW)
+    (pipe,) = import_answers([str(stick / "pipe.tsr")], [str(offline)], [], now())
     assert "regular" in pipe.problem
     with pytest.raises(UsageError):
-        import_answers([str(stick / "nothing")], [str(offline)], [], NOW)
+        import_answers([str(stick / "nothing")], [str(offline)], [], now())
 
 
 def test_proofs_that_cannot_be_listed_are_not_taken_for_none(
@@ -374,7 +375,7 @@ def test_two_tsas(
 
     with demo_tsa().Tsa(tmp_path / "second") as second:
         options = StampOptions(urls=(tsa.url, second.url))
-        assert all(not one.problem for one in stamp_bag(str(offline), options, NOW))
+        assert all(not one.problem for one in stamp_bag(str(offline), options, now()))
     assert len(stamps_of(offline)) == 2
     (other_root,) = read_certificates((tmp_path / "second/root.pem").read_bytes())
     policy = Policy(name="two", bag=BagPolicy(), proof=ProofPolicy(signatures=1, time_stamps=2))
@@ -432,11 +433,11 @@ def test_revocation_lists_of_the_day_are_kept_with_the_stamp(
 
         running.server.RequestHandlerClass.do_GET = get
         unpinned = StampOptions(urls=(running.url,))
-        stamp_bag(str(offline), unpinned, NOW)
+        stamp_bag(str(offline), unpinned, now())
         assert asked == []
         other = seal(make_source(tmp_path / "s2"), tmp_path / "other", [office.ana])
         pinned = StampOptions(urls=(running.url,), roots=(root.certificate,))
-        stamp_bag(str(other), pinned, NOW)
+        stamp_bag(str(other), pinned, now())
     assert asked == ["/list.crl"]
     (kept,) = (other / "signatures/certificates").glob("*.crl")
     assert kept.read_bytes() == crl

@@ -30,6 +30,7 @@ from tests.sealing import (
     demo_tsa,
     found,
     make_source,
+    now,
     seal,
     stamps_of,
 )
@@ -248,7 +249,7 @@ def test_a_bag_stays_sealed_and_the_request_waits(
             stamp=False,
         )
         options = StampOptions(urls=(moody.url,), patience=IMPATIENT)
-        (result,) = stamp_bag(str(bag), options, NOW)
+        (result,) = stamp_bag(str(bag), options, now())
     assert result.problem
     proofs = ProofPlace(str(bag)).files()
     assert (len(proofs.stamps), len(proofs.requests)) == (0, 1)
@@ -261,9 +262,9 @@ def test_a_bag_that_waited_is_stamped_later_and_only_once(
     pending: Path, tsa: Any, office: Office, tsa_root: Certificate
 ) -> None:
     options = StampOptions(urls=(tsa.url,), roots=(tsa_root,))
-    (result,) = stamp_bag(str(pending), options, NOW)
+    (result,) = stamp_bag(str(pending), options, now())
     assert result.gen_time is not None
-    assert stamp_bag(str(pending), options, NOW) == ()
+    assert stamp_bag(str(pending), options, now()) == ()
     proofs = ProofPlace(str(pending)).files()
     assert (len(proofs.stamps), len(proofs.requests)) == (1, 0)
     assert check(pending, office.anchors(tsa_roots=(tsa_root,))).exit_code == 0
@@ -273,7 +274,7 @@ def test_an_answer_from_another_root_than_the_pinned_one_is_refused(
     pending: Path, tsa: Any, office: Office
 ) -> None:
     options = StampOptions(urls=(tsa.url,), roots=(office.ca.certificate,))
-    (result,) = stamp_bag(str(pending), options, NOW)
+    (result,) = stamp_bag(str(pending), options, now())
     assert "pinned" in result.problem
     assert stamps_of(pending) == []
 
@@ -292,7 +293,7 @@ def test_a_tsa_that_is_none(kind: str, office: Office, tmp_path: Path) -> None:
         source = make_source(tmp_path / "s")
         bag = seal(source, tmp_path / "bag", [office.ana], urls=[running.url], stamp=False)
         options = StampOptions(urls=(running.url,), patience=IMPATIENT)
-        stamp_bag(str(bag), options, NOW)
+        stamp_bag(str(bag), options, now())
     roots = (office.false_ca.certificate,) if kind == "unknown-root" else (root,)
     report = check(bag, office.anchors(tsa_roots=roots))
     assert report.exit_code == 4

@@ -24,7 +24,7 @@ from archiver.vault.checkpoint import write_checkpoint
 from archiver.vault.log import CaseLog
 from archiver.vault.stamping import ask_for_stamps, request_stamps
 from tests.helpers import Ran, run
-from tests.sealing import DAY, IMPATIENT, NOW, Office, demo_tsa, write_key
+from tests.sealing import DAY, IMPATIENT, NOW, Office, demo_tsa, now, write_key
 from tests.timestamp.test_token import crl_of
 
 DEAD = "http://127.0.0.1:9/"
@@ -111,7 +111,7 @@ def stamped(scene: Scene, *signers: Any) -> None:
     options = StampOptions(urls=(scene.tsa.url,), patience=IMPATIENT)
     path, _checkpoint = write_checkpoint(scene.vault, signers, NOW)
     request_stamps(scene.vault, path, options)
-    results = ask_for_stamps(scene.vault, options, NOW)
+    results = ask_for_stamps(scene.vault, options, now())
     assert [one.problem for one in results] == [""] * len(signers)
 
 
