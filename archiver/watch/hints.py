@@ -52,6 +52,25 @@ def watches() -> int:
     return count
 
 
+def _tame_threads() -> None:
+    """A thread of watchdog may meet a descriptor that was closed under it: it ends, which
+    :meth:`Hints.is_dead` notices; a traceback on standard error would tell nobody anything.
+    """
+    before = threading.excepthook
+    if getattr(before, "tames_watchdog", False):
+        return
+
+    def hook(news: threading.ExceptHookArgs) -> None:
+        if type(news.thread).__module__.startswith("watchdog."):
+            for one in list(_Warnings.of_all):
+                one.note_loss()
+            return
+        before(news)
+
+    hook.tames_watchdog = True  # type: ignore[attr-defined]
+    threading.excepthook = hook
+
+
 class Hints:
     """Of one folder. ``wake`` is called from watchdog's threads when there is news."""
 
@@ -70,6 +89,7 @@ class Hints:
     def start(self) -> None:
         """Begin to watch. Where that can't be, :attr:`problem` says so."""
         _Warnings.of_all.add(self)
+        _tame_threads()
         try:
             from watchdog.observers import Observer
 
