@@ -26,7 +26,7 @@ from archiver.catalog.sqlite import (
     remove_companions,
     told_as_ours,
 )
-from archiver.catalog.taking import take_events
+from archiver.catalog.taking import fold_events, take_events
 from archiver.custody import Link
 from archiver.errors import CatalogError, storage_error
 from archiver.i18n import _
@@ -75,6 +75,11 @@ class Catalog(Queries):
         """
         with told_as_ours(self.path):
             take_events(self._connection, case, links, behind)
+
+    def try_out(self, case: str, links: Sequence[Link]) -> None:
+        """Whether ``links`` could be taken in; nothing is. Raises FactError, CatalogError."""
+        with told_as_ours(self.path), self._connection.begin():
+            fold_events(self._connection, case, links)
 
 
 def open_catalog(path: str = MEMORY, *, durable: bool = True) -> Catalog:

@@ -14,7 +14,7 @@ from archiver.catalog.schema import BAGS, CASES, CHECKS, INCIDENTS, REPLICAS
 from archiver.catalog.sqlite import upsert
 from archiver.custody import Link
 
-__all__ = ["in_parts", "take_events"]
+__all__ = ["fold_events", "in_parts", "take_events"]
 
 _PART = 500
 """Names in one question: SQLite's limit on parameters is far above."""
@@ -28,15 +28,20 @@ def in_parts(values: Iterable[T], size: int = _PART) -> Iterator[list[T]]:
         yield part
 
 
+def fold_events(connection: Connection, case: str, links: Sequence[Link]) -> Rows:
+    """The rows that ``links`` would give; writes nothing. Raises FactError."""
+    facts = read_facts(case, links)
+    names = sorted({fact.item for _link, fact in facts})
+    batch = Batch(case, _bags(connection, names), _lasting_incidents(connection, names))
+    for link, fact in facts:
+        batch.take(link, fact)
+    return batch.rows
+
+
 def take_events(connection: Connection, case: str, links: Sequence[Link], behind: Position) -> None:
     """See :meth:`archiver.catalog.Catalog.take`."""
-    facts = read_facts(case, links)
     with connection.begin():
-        names = sorted({fact.item for _link, fact in facts})
-        batch = Batch(case, _bags(connection, names), _lasting_incidents(connection, names))
-        for link, fact in facts:
-            batch.take(link, fact)
-        _write(connection, batch.rows)
+        _write(connection, fold_events(connection, case, links))
         row = {
             "name": case,
             "lines": behind.lines,

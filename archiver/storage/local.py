@@ -185,11 +185,13 @@ class LocalStorage:
         try:
             os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
             with open(source, "rb") as ours:
-                descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-                with open(descriptor, "r+b") as theirs:
+                if not os.path.lexists(target):
+                    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                with open(open_regular(target, os.O_RDWR), "r+b") as theirs:
                     if not _begins_like(ours, theirs):
                         return _("{path} is not how the vault's log begins").format(path=target)
-                    theirs.write(ours.read(max(0, size_bytes - ours.tell())))
+                    while data := ours.read(min(1 << 20, max(0, size_bytes - ours.tell()))):
+                        theirs.write(data)
                     theirs.flush()
                     os.fsync(theirs.fileno())
             sync_directory(os.path.dirname(target))

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 
 from archiver.catalog import Catalog, FactError, Position, open_catalog
-from archiver.catalog.facts import fact_of
 from archiver.catalog.model import START
 from archiver.custody import Event, Link
 from archiver.errors import LockedError, LogError, StorageError
@@ -87,10 +86,12 @@ class Records:
         """Write events down: in the log, synced, then in the catalog. Raises StorageError;
         then the log is as it was. The caller is the vault's writer.
         """
-        for event in events:  # what couldn't be read again is not written
-            fact_of(case, Link(seq=1, prev=START.head, event=event))
         log = self.log(case)
         take_in(self.catalog, log)
+        # What couldn't be taken in again is not written: it would break the log for good.
+        seq, prev = log.position.lines, log.position.head
+        tried = (Link(seq=n, prev=prev, event=one) for n, one in enumerate(events, seq + 1))
+        self.catalog.try_out(case, list(tried))
         links = log.append(events)
         take_links(self.catalog, log, links)
 

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from archiver.custody import Event
+from archiver.errors import FormatError
 from archiver.vault import Vault, open_vault
 from archiver.vault.log import CaseLog
 from tests.faults.test_disks import tmpfs
 from tests.helpers import Ran, run
 from tests.sealing import NOW, Office, make_source, tree, write_key
-from tests.vault.looking import items, links
+from tests.vault.looking import append, items, links
 from tests.vault.test_audit import bag, flip
 
 KEY = ("--key", "keys/ana.key")
@@ -397,3 +398,30 @@ def test_wrong_words(
 ) -> None:
     done = run(capsys, *arguments)
     assert (done.code, "should not happen" in done.err) == (2, False), done.err
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_is_no_log_at_a_replica(
+    kind: str, two: Vault, outside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told; nothing is written to it, and nobody waits for it."""
+    place = Path("second/custody/a.jsonl")
+    place.unlink()
+    place.symlink_to(outside / "file") if kind == "link" else os.mkfifo(place)
+    synced = run(capsys, "replica", "sync")
+    assert (synced.code, "should not happen" in synced.err) == (5, False)
+    assert verify(capsys).code in (0, 1)
+
+
+def test_no_event_is_written_that_would_break_the_log(two: Vault) -> None:
+    """A program's own mistake must not cost a case its log."""
+    before = Path(two.log_path("a")).read_bytes()
+    for kind, detail in (
+        ("ingestion end", {"item": "a-E-0001", "number": 1}),
+        ("ingestion end", {"item": "a-E-0009", "number": 9}),
+        ("ingestion start", {"item": "a-E-0001", "number": 1, "key": "other"}),
+        ("fixity check", {"item": "b-E-0001", "result": "good"}),
+    ):
+        with pytest.raises(FormatError):
+            append(two, "a", Event(type=kind, at=NOW, detail=detail))
+        assert Path(two.log_path("a")).read_bytes() == before
