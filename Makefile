@@ -57,10 +57,12 @@ format: $(VENV)/dev.stamp
 SCALE ?= 1
 bench: $(VENV)/run.stamp
 	@mkdir -p build
-	$(BIN)/python -m benchmarks.seal build/seal.md build/seal.json
-	$(BIN)/python -m benchmarks.vault --scale $(SCALE) build/vault.md build/vault.json
-	$(BIN)/python -m benchmarks.watch --scale $(SCALE) --place build build/watch.md build/watch.json
-	$(BIN)/python -m benchmarks --scale $(SCALE) --markdown build/benchmarks.md --json build/benchmarks.json
+	@missed=0; run() { echo "$$*"; $(BIN)/python -m "$$@" || missed=1; }; \
+	run benchmarks.seal build/seal.md build/seal.json; \
+	run benchmarks.vault --scale $(SCALE) build/vault.md build/vault.json; \
+	run benchmarks.watch --scale $(SCALE) --place build build/watch.md build/watch.json; \
+	run benchmarks --scale $(SCALE) --markdown build/benchmarks.md --json build/benchmarks.json; \
+	exit $$missed
 
 soak: $(VENV)/dev.stamp
 	@mkdir -p build

@@ -6,7 +6,6 @@ the same run. Both are warm: what is measured is the program, not the disk.
 """
 
 import argparse
-import json
 import resource
 import shutil
 import sqlite3
@@ -16,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,20 +29,11 @@ from archiver.vault import Vault, create_vault
 from archiver.vault.log import CaseLog
 from archiver.vault.records import take_in
 from archiver.verify import verify_bag
+from benchmarks.figures import Figure, tell
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _REPLICAS, _BAGS, _CASES = 1_000_000, 10_000, 10
 _ROUNDS = 30
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table. ``reached`` is None where nothing was asked for."""
-
-    what: str
-    value: str
-    target: str = ""
-    reached: bool | None = None
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
@@ -199,15 +188,6 @@ def _peak_of_audit(place: Path, bags: int) -> float:
     return int(done.stdout.split()[-1]) / 1024
 
 
-def table(figures: list[Figure]) -> str:
-    """The figures in Markdown."""
-    lines = ["| what | measured | target |", "|---|---|---|"]
-    for one in figures:
-        missed = " MISSED" if one.reached is False else ""
-        lines.append(f"| {one.what} | {one.value} | {one.target}{missed} |")
-    return "\n".join(lines) + "\n"
-
-
 def main(arguments: list[str]) -> int:
     """Print the table, and write it to the files that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -217,13 +197,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as place:
         figures = list(_catalog(Path(place), int(_REPLICAS * options.scale)))
         figures += _audit(Path(place), int(_BAGS * options.scale))
-    text = table(figures)
-    print(text, end="")
-    for path in options.files:
-        document = {one.what: one.value for one in figures}
-        content = text if path.endswith(".md") else json.dumps(document, indent=1) + "\n"
-        Path(path).write_text(content, encoding="utf-8")
-    return 1 if any(one.reached is False for one in figures) else 0
+    return tell(figures, options.files)
 
 
 if __name__ == "__main__":

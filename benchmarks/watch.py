@@ -6,7 +6,6 @@ more than the clock where other programs run. ``bag create`` is measured in the 
 """
 
 import argparse
-import json
 import os
 import resource
 import shutil
@@ -28,21 +27,12 @@ from archiver.seal.stamping import StampOptions
 from archiver.vault import create_vault
 from archiver.watch.model import Done, Fingerprint, Member, Prepared, Sink, Unit
 from archiver.watch.sinks import DirectorySink, SinkOptions, VaultSink
+from benchmarks.figures import Figure, tell
 
 _BAGS, _FOLDERS, _FOLDER_FILES = 2000, 100, 100
 _BATCH_BAGS = 128
 _SMALL_BYTES, _LARGE_BYTES = 4096, 1 << 30
 _TURNS = 3
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table. ``reached`` is None where nothing was asked for."""
-
-    what: str
-    value: str
-    target: str = ""
-    reached: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -185,15 +175,6 @@ def _large(place: Path, signer: SigningKey, scale: float) -> Iterator[Figure]:
     )  # fmt: skip
 
 
-def table(figures: list[Figure]) -> str:
-    """The figures in Markdown."""
-    lines = ["| what | measured | target |", "|---|---|---|"]
-    for one in figures:
-        missed = " MISSED" if one.reached is False else ""
-        lines.append(f"| {one.what} | {one.value} | {one.target}{missed} |")
-    return "\n".join(lines) + "\n"
-
-
 def main(arguments: list[str]) -> int:
     """Print the table, and write it to the files that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -205,13 +186,7 @@ def main(arguments: list[str]) -> int:
         signer = _signer(Path(place) / "keys")
         figures = list(_rates(Path(place), signer, options.scale))
         figures += _large(Path(place), signer, options.scale)
-    text = table(figures)
-    print(text, end="")
-    for path in options.files:
-        document = {one.what: one.value for one in figures}
-        content = text if path.endswith(".md") else json.dumps(document, indent=1) + "\n"
-        Path(path).write_text(content, encoding="utf-8")
-    return 1 if any(one.reached is False for one in figures) else 0
+    return tell(figures, options.files)
 
 
 if __name__ == "__main__":
