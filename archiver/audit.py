@@ -276,9 +276,11 @@ def _is_overtaken(records: Records, checked: Checked, at: datetime) -> bool:
     """
     if checked.case in records.broken:
         return True
+    if checked.result is Result.GOOD or checked.begun_at is None:
+        return False
     item = records.catalog.item(checked.item)
     check = item.checks.get(checked.replica) if item else None
-    if checked.result is Result.GOOD or check is None or checked.begun_at is None:
+    if check is None:
         return False
     return check.result == Result.GOOD.value and checked.begun_at < check.at <= at
 
