@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,18 @@ from typing import Any
 from archiver.digest import ALGORITHMS
 from archiver.errors import PolicyError
 from archiver.i18n import _
+from archiver.tomlfile import TomlText, hint_for
 
 __all__ = [
     "AuditPolicy",
     "BagPolicy",
+    "DescribePolicy",
+    "EncryptionPolicy",
+    "FormatPolicy",
+    "KeepPolicy",
     "Policy",
     "ProofPolicy",
+    "ScanPolicy",
     "SidecarPolicy",
     "WatchPolicy",
     "load_policy",
@@ -103,6 +107,86 @@ class WatchPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DescribePolicy:
+    """``[describe]``: which fields of a description are owed, of any kind and of each; the
+    names are those of :mod:`archiver.describe.fields`. ``required``: a bag without a
+    description doesn't satisfy the policy. Nothing waits for a description to be sealed.
+    """
+
+    required: bool = False
+    any: tuple[str, ...] = ()
+    document: tuple[str, ...] = ()
+    photograph: tuple[str, ...] = ()
+    video: tuple[str, ...] = ()
+    audio: tuple[str, ...] = ()
+    statement: tuple[str, ...] = ()
+    social_media_post: tuple[str, ...] = ()
+    dataset: tuple[str, ...] = ()
+    physical_object_record: tuple[str, ...] = ()
+    absence: tuple[str, ...] = ()
+
+    def wanted(self, kind: str) -> tuple[str, ...]:
+        """What is owed by a description of ``kind``: "social-media-post" and the like."""
+        own: tuple[str, ...] = getattr(self, kind.replace("-", "_"))
+        return tuple(dict.fromkeys((*self.any, *own)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatPolicy:
+    """``[formats]``: whether formats are identified, how much time and memory the child
+    that does it may take for one file, and which are accepted or refused: PRONOM's
+    identifiers (``fmt/199``) or MIME types with wildcards (``video/*``). With none named
+    all are accepted.
+    """
+
+    identify: bool = True
+    seconds: int = 20
+    memory_mb: int = 512
+    accepted: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    thumbnails: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanPolicy:
+    """``[scan]``: the command of a virus scanner, ``{path}`` in it is what to scan. What is
+    found is kept all the same unless ``found`` is "refuse"; ``required``: a bag that was not
+    scanned doesn't satisfy the policy. ``clean`` and ``infected`` are its exit codes.
+    """
+
+    command: tuple[str, ...] = ()
+    seconds: int = 600
+    found: str = "keep"
+    required: bool = False
+    clean: int = 0
+    infected: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionPolicy:
+    """``[encryption]``: what is encrypted before it is put into a bag ("never"; "secret":
+    what is confidential or sealed; "always") and for whom: age recipients. ``escrow`` gets
+    everything too; ``identity`` are those of identity envelopes alone.
+    """
+
+    payload: str = "secret"
+    recipients: tuple[str, ...] = ()
+    escrow: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepPolicy:
+    """``[keep]``: how many replicas a vault is to have beside its own copy, and for how many
+    years at least its bags are kept (0: for good); ``legal_hold``: until a court says so.
+    """
+
+    replicas: int = 0
+    retention_years: int = 0
+    legal_hold: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """A whole policy, with what it extends merged in."""
 
@@ -113,6 +197,11 @@ class Policy:
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     audit: AuditPolicy = field(default_factory=AuditPolicy)
     watch: WatchPolicy = field(default_factory=WatchPolicy)
+    describe: DescribePolicy = field(default_factory=DescribePolicy)
+    formats: FormatPolicy = field(default_factory=FormatPolicy)
+    scan: ScanPolicy = field(default_factory=ScanPolicy)
+    encryption: EncryptionPolicy = field(default_factory=EncryptionPolicy)
+    keep: KeepPolicy = field(default_factory=KeepPolicy)
 
 
 _TABLES: dict[str, type[Any]] = {
@@ -121,6 +210,11 @@ _TABLES: dict[str, type[Any]] = {
     "proof": ProofPolicy,
     "audit": AuditPolicy,
     "watch": WatchPolicy,
+    "describe": DescribePolicy,
+    "formats": FormatPolicy,
+    "scan": ScanPolicy,
+    "encryption": EncryptionPolicy,
+    "keep": KeepPolicy,
 }
 _MAX_COUNT = 16
 _A_DAY = 86_400
@@ -131,12 +225,19 @@ _LIMITS = {
     "empty_quiet_seconds": (1, _A_DAY),
     "unproved_quiet_seconds": (1, _A_DAY),
     "large_bytes": (1, 1 << 62),
+    "seconds": (1, 86_400),
+    "memory_mb": (64, 1 << 20),
+    "clean": (0, 255),
+    "infected": (0, 255),
+    "retention_years": (0, 1000),
 }
 """Of whole numbers; the others go from 0 to :data:`_MAX_COUNT`."""
 _CHOICES = {
     "group": ("file", "folder"),
     "originals": ("keep", "move", "delete"),
     "unsigned": ("wait", "allow"),
+    "found": ("keep", "refuse"),
+    "payload": ("never", "secret", "always"),
 }
 """Texts that only a few words will do for."""
 _PATTERNS = ("ignore", "temporary")
@@ -217,24 +318,23 @@ def _read(path: Path) -> dict[str, Any]:
             _("policy {path} can't be read: {reason}").format(path=path, reason=error)
         ) from error
     try:
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        parsed = TomlText(text)
+    except ValueError as error:
         raise PolicyError(_("policy {path}: {reason}").format(path=path, reason=error)) from error
-    if not table:
+    if not parsed.table:
         raise PolicyError(
             _("policy {path} is empty").format(path=path),
             hint=_("A policy without rules would approve of anything; write down what is wanted."),
         )
-    _Checker(path, text).check(table)
-    return table
+    _Checker(path, parsed).check(parsed.table)
+    return parsed.table
 
 
 class _Checker:
     """Checks the keys and types of one file, and says where they are wrong."""
 
-    def __init__(self, path: Path, text: str) -> None:
-        self._path = path
-        self._lines = text.split("\n")
+    def __init__(self, path: Path, text: TomlText) -> None:
+        self._path, self._text = path, text
 
     def check(self, table: dict[str, Any]) -> None:
         for key, value in table.items():
@@ -291,6 +391,8 @@ class _Checker:
                 text = _("{key}: a pattern must not be empty or match every name")
                 self._fail(key, table, text.format(key=key))
             return tuple(given)
+        if key != "algorithms":
+            return tuple(given)
         unknown = [item for item in given if item not in ALGORITHMS]
         if unknown or not given:
             text = _("{key}: {value} is no known digest algorithm")
@@ -298,30 +400,10 @@ class _Checker:
         return tuple(given)
 
     def _unknown(self, key: str, table: str, known: tuple[str, ...]) -> None:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-        hint = (
-            _("Did you mean {near}?").format(near=near[0])
-            if near
-            else _("Known keys here: {known}.").format(known=", ".join(known))
-        )
-        self._fail(key, table, _("unknown key {key}").format(key=key), hint)
+        self._fail(key, table, _("unknown key {key}").format(key=key), hint_for(key, known))
 
     def _fail(self, key: str, table: str, message: str, hint: str = "") -> None:
-        place = f"{self._path}:{self._line(key, table)}"
+        place = f"{self._path}:{self._text.line(key, table)}"
         raise PolicyError(
             _("policy {place}: {message}").format(place=place, message=message), hint=hint
         )
-
-    def _line(self, key: str, table: str) -> int:
-        """The line where ``key`` stands: tomllib doesn't tell."""
-        current = ""
-        heading = re.compile(r"\s*\[\s*([^\]]+?)\s*\]")
-        assignment = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
-        for number, line in enumerate(self._lines, start=1):
-            if found := heading.match(line):
-                current = found[1].strip("\"'")
-                if not table and current == key:
-                    return number
-            elif current == table and assignment.match(line):
-                return number
-        return 1
