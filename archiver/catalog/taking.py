@@ -38,10 +38,12 @@ def fold_events(connection: Connection, case: str, links: Sequence[Link]) -> Row
     return batch.rows
 
 
-def take_events(connection: Connection, case: str, links: Sequence[Link], behind: Position) -> None:
+def take_events(
+    connection: Connection, case: str, links: Sequence[Link], behind: Position, rows: Rows | None
+) -> None:
     """See :meth:`archiver.catalog.Catalog.take`."""
     with connection.begin():
-        _write(connection, fold_events(connection, case, links))
+        _write(connection, rows or fold_events(connection, case, links))
         row = {
             "name": case,
             "lines": behind.lines,
