@@ -232,7 +232,11 @@ def add_show(app: typer.Typer, summary: str) -> None:
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        premis: Annotated[
+            bool, typer.Option("--premis", help=_("Write it as PREMIS 3 XML."))
+        ] = False,
     ) -> int:
+        from archiver.cli.premis import write_premis
         from archiver.vault.records import reading
 
         opened, output = find_vault(vault, catalog), Output()
@@ -240,6 +244,8 @@ def add_show(app: typer.Typer, summary: str) -> None:
         with reading(opened) as records:
             one = find_item(records, item)
             history = records.catalog.history(item)
+        if premis:
+            return write_premis(opened, one, None)
         record = _item_json(opened, one, places)
         if as_json:
             checks = [
