@@ -713,6 +713,29 @@ def fingerprint(path: Path) -> Any:
     return fingerprint_of(path.stat())
 
 
+@needs_root
+def test_34_a_move_to_another_file_system_is_no_move(tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "none", str(place)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    scene = Scene(tmp_path, replace(QUICK, originals="move", move_to=str(place)))
+    try:
+        scene.write("a", b"a")
+        scene.once()
+        row = scene.journal.at(b"a")
+        assert row is not None
+        assert (row.state, row.reason) == (
+            State.ARCHIVED,
+            "move_to is on another file system: the original stays",
+        )
+        scene.oracle({b"a": b"a"})
+    finally:
+        scene.close()
+        subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
+
+
 def test_35_a_member_that_comes_after_done(scene: Scene) -> None:
     scene.policy = replace(QUICK, group="folder", quiet_seconds=30, empty_quiet_seconds=30)
     with scene.running():
