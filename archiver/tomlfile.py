@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archiver.i18n import _
 
 __all__ = ["TomlText", "hint_for"]
 
+_MARKS = ('"' * 3, "'" * 3)
 _HEADING = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
 
 
@@ -29,18 +30,33 @@ class TomlText:
         except RecursionError as error:
             raise ValueError(_("its tables are nested too deeply")) from error
 
-    def line(self, key: str, table: str = "") -> int:
-        """The line where ``key`` stands, from 1 on; "" is the table above all headings."""
-        current = ""
+    def line(self, key: str, table: str = "", number: int = 0) -> int:
+        """The line where ``key`` stands, from 1 on; ``table`` "" is the one above all
+        headings, ``number`` which of several of the same name, from 0 on. 1 where it isn't
+        found: in a table that stands in one line, say.
+        """
+        current, met = "", 0
         assignment = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]")
-        for number, line in enumerate(self._lines, start=1):
+        for at, line in self._outside_texts():
             if found := _HEADING.match(line):
                 current = found[1].strip("\"'")
+                met += current == table
                 if not table and current == key:
-                    return number
-            elif current == table and assignment.match(line):
-                return number
+                    return at
+            elif current == table and met in (0, number + 1) and assignment.match(line):
+                return at
         return 1
+
+    def _outside_texts(self) -> Iterator[tuple[int, str]]:
+        """The lines that don't begin within a text of several lines."""
+        within = ""
+        for at, line in enumerate(self._lines, start=1):
+            if not within:
+                yield at, line
+                marks = [mark for mark in _MARKS if line.count(mark) % 2]
+                within = min(marks, key=line.index, default="")
+            elif line.count(within) % 2:
+                within = ""
 
 
 def hint_for(key: str, known: Sequence[str]) -> str:
