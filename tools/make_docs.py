@@ -24,6 +24,8 @@ COMMANDS = (
     ),
     ("watch",),
     *(("watch", name) for name in ("status", "retry", "release", "accept")),
+    ("describe",),
+    *(("describe", name) for name in ("new", "check", "schema")),
     ("bag",),
     *(("bag", name) for name in ("create", "verify", "show", "sign", "timestamp")),
     ("key",),

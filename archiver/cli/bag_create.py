@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
     key_dir_option,
     key_option,
@@ -151,6 +152,8 @@ def add_create(app: typer.Typer) -> None:
                 help=_("The same by size: bytes, or with K, M, G or T (powers of 1000)."),
             ),
         ] = "",
+        describe: Annotated[str, describe_option()] = "",
+        ask: Annotated[bool, ask_option()] = False,
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
         quiet: Annotated[
             bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
@@ -182,6 +185,8 @@ def add_create(app: typer.Typer) -> None:
             passphrase_files=tuple(passphrase_file or ()),
             tsa=tuple(tsa or ()),
             tsa_roots=tuple(tsa_root or ()),
+            describe=describe,
+            ask=ask,
         )
         return _create(request, chosen, options, Output(quiet=quiet), as_json=as_json, quiet=quiet)
 
@@ -204,6 +209,8 @@ class _CreateRequest:
         self.passphrase_files: tuple[str, ...] = values["passphrase_files"]
         self.tsa: tuple[str, ...] = values["tsa"]
         self.tsa_roots: tuple[str, ...] = values["tsa_roots"]
+        self.describe: str = values["describe"]
+        self.ask: bool = values["ask"]
 
     def check(self) -> None:
         """Raise UsageError where something essential is missing."""
@@ -287,6 +294,9 @@ def _create(
     for target in targets:
         refuse_existing(target)
     sealing = request.sealing(policy, now)
+    described = find_description(
+        request.describe, ask=request.ask, command="bag create", paths=[request.output], now=now
+    )
     group = uuid.uuid4().urn
     code = 0
     for number, (plan, target) in enumerate(zip(plans, targets, strict=True), start=1):
@@ -298,6 +308,7 @@ def _create(
             info=_group_info(info, group, number, len(plans)),
             verify_after=request.verify_after,
             sealing=sealing,
+            tag_files=described.files,
         )
         progress = progress_for(quiet=quiet)
         try:
@@ -309,6 +320,7 @@ def _create(
         tell_stamps(stamps, output, as_json=as_json)
         if sealing and sealing.require_stamp and not _answered_enough(stamps, policy):
             code = 4
+    described.used()
     if code:
         output.warning(_("the policy requires time stamps that are not there yet"))
         output.hint(_("Get them with: archiver bag timestamp BAG --tsa URL."))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
     key_dir_option,
     key_option,
@@ -72,6 +73,8 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                 help=_("Keep names that collide or are not UTF-8 under a lossless spelling."),
             ),
         ] = False,
+        describe: Annotated[str, describe_option()] = "",
+        ask: Annotated[bool, ask_option()] = False,
         wait: Annotated[
             float,
             typer.Option(
@@ -96,10 +99,24 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             raise UsageError(
                 _("--adopt takes one bag as it is"), hint=_("See 'archiver ingest --help'.")
             )
+        if adopt and (describe or ask):
+            raise UsageError(
+                _("--adopt takes a bag as it is: nothing can be put into it"),
+                hint=_("Describe it once it is there: archiver describe ID."),
+            )
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         policy, now = load_policy(opened.policy), datetime.now(UTC)
         _refuse_unsigned(key or [], policy, unsigned=unsigned)
         plan = None if adopt else _plan(opened, case, sources, output, encode_names=encode_names)
+        described = find_description(
+            describe,
+            ask=ask,
+            command="ingest",
+            paths=(opened.path, *sources),
+            now=now,
+            case=case,
+            allow=lambda found: _refuse_unknown(opened, found),
+        )
         sealing = None
         if key:
             sealing = sealing_for(
@@ -111,9 +128,12 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                 now,
                 require_stamp=policy.proof.time_stamps > 0,
             )
-        create = CreateOptions(policy=policy, now=now, identifier="", sealing=sealing)
+        create = CreateOptions(
+            policy=policy, now=now, identifier="", sealing=sealing, tag_files=described.files
+        )
         options = IngestOptions(create=create, again=again, wait_seconds=wait)
         made = _take_in(opened, case, sources, plan, options, output)
+        described.used()
         stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
         if as_json:
             output.json(
@@ -133,6 +153,12 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             output.line(f"{made.item}: {count_files(made.payload_files)}, {size}")
         tell_stamps(stamps, output, as_json=as_json)
         return 0
+
+
+def _refuse_unknown(vault: Any, description: Any) -> None:
+    from archiver.ingest.derivations import refuse_unknown_sources
+
+    refuse_unknown_sources(vault, description)
 
 
 def _plan(vault: Any, case: str, sources: list[str], output: Output, *, encode_names: bool) -> Any:

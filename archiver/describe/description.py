@@ -32,7 +32,9 @@ DESCRIPTION_PATH = "metadata/description.json"
 SCHEMA = "archiver/description/1"
 MAX_DESCRIPTION_BYTES = 1 << 20
 _RECORDED = frozenset({"at", "clock", "program", "time_zone"})
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

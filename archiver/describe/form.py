@@ -59,10 +59,16 @@ class DescriptionError(ArchiverError):
 
 
 def read_form(
-    data: bytes, place: str, *, kind: str = "", recorded: Mapping[str, str] | None = None
+    data: bytes,
+    place: str,
+    *,
+    kind: str = "",
+    case: str = "",
+    recorded: Mapping[str, str] | None = None,
 ) -> Description:
-    """The description in a form; ``place`` names it in errors, ``kind`` is what it must be
-    where it doesn't say so itself. Raises DescriptionError.
+    """The description in a form; ``place`` names it in errors. ``kind`` is what it must be,
+    and ``case`` where it must belong to; where it doesn't say so itself, it is taken to. Raises
+    DescriptionError.
     """
     text = _text(data, place)
     table = dict(text.table)
@@ -76,6 +82,11 @@ def read_form(
             break
         if not found:
             values[key] = value
+    if case and values.setdefault("case", case) != case:
+        plain = _("it belongs to another case")
+        message = _("it belongs to the case {other}, not to {case}")
+        message = message.format(other=str(values["case"])[:_LONG], case=case)
+        mistakes.append(Mistake(line=text.line("case"), message=message, plain=plain))
     if mistakes:
         raise DescriptionError(place, sorted(mistakes, key=lambda one: one.line))
     return Description.checked(kind, values, recorded)

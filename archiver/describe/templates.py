@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from archiver.describe.fields import Field, fields_of
+from archiver.describe.fields import CONFIDENTIALITIES, Field, fields_of
 from archiver.describe.form import to_toml
 from archiver.i18n import N_, _
 
@@ -103,7 +103,7 @@ def kind_label(kind: str) -> str:
 def example_of(field: Field) -> Any:
     """A value that the field could have: text where it is one that is asked for."""
     if field.type == "choice":
-        return field.choices[0]
+        return "restricted" if field.choices == CONFIDENTIALITIES else field.choices[0]
     if field.type == "when":
         return "2026-03-01" if field.key.endswith(("_on", "_date")) else "2026-03-01T14:30:00-05:00"
     if field.type == "count":
@@ -139,7 +139,9 @@ def template(kind: str) -> str:
                 ' case is complete, and can be added later. "None known" is an answer.'
             )
         ),
-        *_comment(_("What is still owed: {command}").format(command="archiver describe check FILE")),
+        *_comment(
+            _("What is still owed: {command}").format(command="archiver describe check FILE")
+        ),
         f"kind = {to_toml(kind)}",
     ]
     for field in fields:
