@@ -66,9 +66,12 @@ class Description:
         if kind not in KINDS or not _is_recorded(recorded):
             raise FormatError(_("the description has no kind that is known"))
         try:
-            return cls.checked(kind, record, recorded)
+            found = cls.checked(kind, record, recorded)
         except FieldError as problem:
             raise FormatError(problem.message, hint=problem.hint) from problem
+        if found.values != record:  # what a form may say in several ways has one here
+            raise FormatError(_("the record is not in canonical form"))
+        return found
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""

@@ -132,7 +132,7 @@ def _text(data: bytes, place: str) -> TomlText:
     except UnicodeDecodeError as error:
         line, plain = data.count(b"\n", 0, error.start) + 1, _("it is not text in UTF-8")
     except ValueError as error:
-        line, plain, message = _line_of(error), _("it is not TOML"), str(error)
+        line, plain, message = _line_of(error, data), _("it is not TOML"), str(error)
     if message:
         message = _("it is not TOML: {problem}").format(problem=message)
     mistake = Mistake(line=line, message=message or plain, plain=plain)
@@ -154,7 +154,7 @@ def _mistakes(
                 # 1: a table that stands in one line
                 line = text.line(name, key, number) if len(name) < _LONG else 1
                 line, count = line if line > 1 else text.line(key), count + 1
-                yield _mistake(problem, line, f"{key}.")
+                yield _mistake(problem, line, f"{key}: ")
     if count:
         return
     try:
@@ -187,10 +187,9 @@ def _kind(table: dict[str, Any], text: TomlText, place: str, wanted: str) -> str
     raise DescriptionError(place, [mistake])
 
 
-def _line_of(error: ValueError) -> int:
-    """As tomllib says it in words: "… (at line 3, column 7)"."""
-    words = str(error).replace(",", " ").split()
-    if "line" in words[:-1]:
-        number = words[words.index("line") + 1]
-        return int(number) if number.isdigit() else 1
-    return 1
+def _line_of(error: ValueError, data: bytes) -> int:
+    """As tomllib says it in words: "… (at line 3, column 7)", "… (at end of document)"."""
+    if str(error).endswith("(at end of document)"):
+        return data.rstrip().count(b"\n") + 1
+    found = re.search(r"\(at line ([0-9]{1,9}), column [0-9]+\)$", str(error))
+    return int(found[1]) if found else 1

@@ -15,18 +15,16 @@ from archiver.describe.description import Description
 __all__ = ["is_held_back", "may_be_secret"]
 
 _SIGNS = re.compile(
-    rb"""^[\s"'{,]*(?:
-        (?:confiden\w*|privacy|kind|tipo|clase)["']?\s*[=:]\s*["']*
+    rb"""(?:^|[{,\[])[ \t"']{0,200}(?:
+        (?:confiden\w{0,50}|privacy|kind|tipo|clase)["']?[ \t]{0,200}[=:][ \t"']{0,200}
         (?:confiden|seal|sella|secre|statement|declarac|testim)
-        | [^#\n]*[{,]\s*["']?(?:confiden\w*|kind)["']?\s*=\s*["']*
-        (?:confiden|seal|secre|statement)
-        | (?:witness|testigo)[\w-]*["']?\s*[=:]
-        | (?:identity|consent|interview)[\w.-]*["']?\s*[=:\]]
-        | \[+\s*["']?(?:consent|identity)
+        | (?:witness|testigo|identity|interview)[\w.-]{0,50}["']?[ \t]{0,200}[=:\]]
+        | consent["']?[ \t]{0,200}[=:.\]]
     )""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-"""Lines that look as if they said: confidential, sealed, or a statement."""
+"""What looks as if it said: confidential, sealed, or a statement."""
+_MARKS = re.compile(rb"\0|\xff\xfe|\xfe\xff|\xef\xbb\xbf")
 
 
 def is_held_back(description: Description) -> bool:
@@ -42,4 +40,4 @@ def may_be_secret(form: bytes) -> bool:
     """Whether a form that can't be read looks as if it described something secret. Forms of
     Windows' editors, in UTF-16, are understood that far.
     """
-    return _SIGNS.search(form.replace(b"\0", b"").replace(b"\r", b"\n")) is not None
+    return _SIGNS.search(_MARKS.sub(b"", form).replace(b"\r", b"\n")) is not None
