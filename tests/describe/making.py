@@ -15,11 +15,11 @@ UNFILLED = re.compile(r"^#(?=[^ \n])", re.MULTILINE)
 
 def filled(kind: str, **changes: str) -> bytes:
     """A template with all its examples; ``changes`` are values in TOML by their keys."""
-    text = UNFILLED.sub("", template(kind))
+    lines = UNFILLED.sub("", template(kind)).split("\n")
     for key, value in changes.items():
-        text, count = re.subn(rf"^{key} = .*$", lambda _m: f"{key} = {value}", text, flags=re.M)  # noqa: B023
-        assert count, key
-    return text.encode()
+        (number,) = [at for at, line in enumerate(lines) if line.startswith(f"{key} = ")][:1]
+        lines[number] = f"{key} = {value}"
+    return "\n".join(lines).encode()
 
 
 def whole(kind: str, **changes: str) -> Description:

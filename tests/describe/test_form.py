@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from tests.describe.making import filled
 MIB = 1 << 20
 
 
-def mistakes(text: str | bytes, **options: str) -> list[tuple[int, str]]:
+def mistakes(text: str | bytes, **options: Any) -> list[tuple[int, str]]:
     data = text.encode() if isinstance(text, str) else text
     with pytest.raises(DescriptionError) as caught:
         read_form(data, "f.toml", **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ def test_an_order_or_a_cycle(edges: dict[str, list[str]]) -> None:
     if cycle:
         assert cycle[0] == cycle[-1]
         assert len(set(cycle)) == len(cycle) - 1
-        for item, source in zip(cycle, cycle[1:], strict=False):
+        for item, source in pairwise(cycle):
             assert source in edges[item]
         with pytest.raises(CycleError) as caught:
             in_order(edges)

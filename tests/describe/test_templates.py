@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import re
 import subprocess
@@ -16,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 
 from archiver.describe import KINDS, Description, fields_of, read_form
-from archiver.describe import moment
 from archiver.describe.description import SCHEMA
 from archiver.describe.moment import clock_quality, recorded_now, zone_name
 from archiver.describe.schema import json_schema
@@ -269,10 +269,10 @@ def test_what_the_kernel_says_of_its_clock(
             assert bytes(given) == bytes(1024)  # changes nothing
             return state
 
-    monkeypatch.setattr(moment.ctypes, "CDLL", lambda _name: Library())
+    monkeypatch.setattr(ctypes, "CDLL", lambda _name: Library())
     assert clock_quality() == word
 
 
 def test_a_system_without_that_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moment.ctypes, "CDLL", lambda _name: object())
+    monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
     assert clock_quality() == "unknown"
