@@ -133,7 +133,7 @@ class Interview:
             self._keep()
 
     def _ask_kind(self) -> None:
-        answer = self.talk.ask(f"* {_('What is it?')} [kind]")
+        answer = self.talk.ask("* {question} [kind]".format(question=_("What is it?")))
         if answer == _END:
             raise KeyboardInterrupt
         found = _chosen(KINDS, answer.lower())

@@ -177,7 +177,7 @@ def _kind(table: dict[str, Any], text: TomlText, place: str, wanted: str) -> str
     if given == "":
         plain = message = _("the form doesn't say what it describes: kind = …")
     elif isinstance(given, str) and given in KINDS:
-        plain = _("this must be a {wanted}, and it is a {kind}")
+        plain = _("this must be of the kind {wanted}, and it is of the kind {kind}")
         plain = message = plain.format(wanted=wanted, kind=given)
     else:
         plain = _("there is no such kind")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -16,10 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from archiver.cli.ask import Interview, Talk
 from archiver.cli.draft import Draft, draft_for
 from archiver.describe import Description, read_form
 from archiver.describe.description import canonical
-from archiver.seal.described import described_in
+from archiver.errors import UsageError
+from archiver.seal.described import InClearError, described_in, description_files
+from tests.helpers import run
 
 ROOT = Path(__file__).parents[2]
 PROMPT = re.compile(r"\[(\w+)\]:? $")
@@ -337,3 +341,132 @@ def test_a_draft_that_can_not_be_kept(draft: Draft, tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         draft.save("video", {})
     assert Description(kind="video").values == {}
+
+
+# -- the same in this process
+
+
+class Sitting(Talk):
+    """Somebody who answers each question by its field, and skips the others."""
+
+    def __init__(self, **answers: list[str]) -> None:
+        self.left, self.said = answers, list[str]()
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def ask(self, question: str) -> str:
+        self.said.append(question)
+        field = question.rstrip(":").rpartition("[")[2].rstrip("]")
+        answers = self.left.get(field, [])
+        answer = answers.pop(0) if answers else ""
+        if answer == "^C":
+            raise KeyboardInterrupt
+        return answer
+
+
+def test_a_conversation(draft: Draft) -> None:
+    talk = Sitting(
+        kind=["", "film", "absence"],
+        confidentiality=["p", "?", "public"],
+        original=["copy"],
+        title=["", "x"],
+        whom=["A", "B"],
+        at=["2026", "2027"],
+        shown_by=["?", "\x00", "c-E-0001"],
+        language=["."],
+    )
+    found = Interview(talk, draft).run({"at": "now"})
+    assert found.kind == "absence"
+    assert found.recorded == {"at": "now"}
+    assert found.values["asked"] == [{"whom": "A", "at": "2026"}, {"whom": "B", "at": "2027"}]
+    assert "derived_from" not in found.values
+    assert "shown_by" not in found.values  # behind the end
+    told = "\n".join(talk.said)
+    assert "  video: A video" in told
+    assert "confidentiality must be one of" in told
+    assert draft.load()[0] == "absence"
+
+
+def test_optional_lists_numbers_and_tables(draft: Draft) -> None:
+    given = {"confidentiality": "public"}
+    talk = Sitting(scan_dpi=["9" * 30, "300"], photographs=["?", "\x00", "a", "b"], redacted=["s"])
+    found = Interview(talk, draft, kind="document", answers=dict(given)).run({})
+    assert found.values == {**given, "scan_dpi": 300, "photographs": ["a", "b"], "redacted": "yes"}
+    talk = Sitting(media=["no"], explained=["y"], research=["ask"])
+    found = Interview(talk, None, kind="statement", answers=dict(given)).run({})
+    assert found.values["consent"] == {"explained": "yes", "media": "no", "research": "ask"}
+    assert any("Nothing of these answers" in one for one in talk.said)
+    talk = Sitting()
+    found = Interview(talk, None, kind="statement", answers=dict(given)).run({})
+    assert found.values == given
+
+
+def test_an_interruption_keeps_what_may_be_kept(draft: Draft) -> None:
+    talk = Sitting(kind=["video"], confidentiality=["restricted"], case=["c"], title=["^C"])
+    with pytest.raises(KeyboardInterrupt):
+        Interview(talk, draft).run({})
+    assert "takes them up again" in talk.said[-1]
+    assert draft.load() == ("video", {"confidentiality": "restricted", "case": "c"})
+    again = Sitting(title=["x"])
+    found = Interview(again, draft, answers={"case": "d"}).run({})
+    assert found.values == {"confidentiality": "restricted", "case": "d", "title": "x"}
+    other = Sitting(title=["^C"])
+    with pytest.raises(KeyboardInterrupt):
+        Interview(other, draft, kind="audio").run({})  # another kind: not of that
+    assert not any("taken up" in one for one in other.said)
+    for answers in ({"kind": ["."]}, {"kind": ["^C"]}):
+        draft.remove()
+        with pytest.raises(KeyboardInterrupt):
+            Interview(Sitting(**answers), draft).run({})
+        assert draft.load() == ("", {})
+
+
+def test_a_draft_of_what_becomes_confidential_goes(draft: Draft) -> None:
+    draft.save("video", {"title": "Maria"})
+    talk = Sitting(confidentiality=["sealed"], case=["^C"])
+    with pytest.raises(KeyboardInterrupt):
+        Interview(talk, draft).run({})
+    assert not os.path.exists(draft.path)
+    draft.save("video", {"title": "Maria"})
+    with pytest.raises(InClearError):
+        Interview(Sitting(confidentiality=["sealed"]), draft, description_files).run({})
+    assert not os.path.exists(draft.path)
+
+
+def test_questions_at_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    master, slave = pty.openpty()
+    os.write(master, b" x \n\xff\n\x04")
+    with open(slave, encoding="utf-8", errors="strict") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        talk = Talk()
+        assert talk.ask("a\x1b[2J:") == "x"
+        assert talk.ask("b:") == ""
+    os.close(master)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    with pytest.raises(UsageError):
+        Talk()
+    with pytest.raises(KeyboardInterrupt):
+        talk.ask("c:")
+    err = capsys.readouterr().err
+    assert "a\\x1b[2J: " in err
+    assert "That was no text in UTF-8." in err
+
+
+def test_commands_ask_too(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(
+        "archiver.cli.ask.Talk", lambda: Sitting(confidentiality=["public"], title=["x"])
+    )
+    assert run(capsys, "describe", "new", "--kind", "video", "--ask", "-o", "f.toml").code == 0
+    done = run(capsys, "bag", "create", "source", "-o", "bag", "--ask", "--describe", "f.toml")
+    assert done.code == 0
+    found = described_in("bag")
+    assert found is not None
+    assert found.values == {"title": "x", "confidentiality": "public"}
+    assert drafts(place) == []

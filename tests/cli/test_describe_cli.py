@@ -176,7 +176,7 @@ def test_what_is_no_command_is_an_item(capsys: Capture, monkeypatch: pytest.Monk
     told: list[str] = []
 
     def add_amend(app: Any) -> None:
-        @app.command("amend")
+        @app.command("amend")  # type: ignore[untyped-decorator]
         def amend(item: str) -> int:
             told.append(item)
             return 0
@@ -422,7 +422,7 @@ def test_what_a_killed_run_described_is_told(
 
     form("f.toml")
     form("g.toml", title="'Another'")
-    real = module.end
+    real = getattr(module, "end")  # noqa: B009
 
     def killed(*given: Any) -> None:
         raise KeyboardInterrupt
@@ -437,3 +437,37 @@ def test_what_a_killed_run_described_is_told(
     data = (Path(bag) / "metadata/description.json").read_bytes()
     told = logged(vault, "caso-014-E-0001")["description"]["sha256"]
     assert told == hashlib.sha256(data).hexdigest()
+
+
+# -- watch
+
+
+def test_a_watched_folder_tells_of_descriptions(
+    capsys: Capture, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "inbox").mkdir()
+    (place / "out").mkdir()
+    for name, text in (
+        ("good", "kind = 'video'\n"),
+        ("bad", "kind = 'video'\nmaria = 1\n"),
+        ("secret", "kind = 'video'\nconfidentiality = 'sealed'\ntitle = 'Maria'\n"),
+    ):
+        (place / f"inbox/{name}.mp4").write_bytes(name.encode())
+        (place / f"inbox/{name}.mp4.toml").write_text(text)
+    command = ("watch", "inbox", "-o", "out", "--unsigned", "--once", "--quiet-period", "1s")
+    done = run(capsys, *command)
+    assert done.code == 5  # one is in quarantine
+    told = done.out + done.err
+    assert "descriptions not understood: 1; the last: its description is not" in told
+    assert not re.search("[mM]aria|bad.mp4", told)
+    status = run(capsys, "watch", "status")
+    assert "quarantined: secret.mp4: its description is, or may be, that of some" in status.out
+    assert "archiver statement new" in status.out
+    assert "  bad.mp4.toml: its description is not understood: line 2: unknown key" in status.out
+    assert "aria" not in status.out
+    one = run(capsys, "watch", "status", "inbox/bad.mp4")
+    assert one.code == 0
+    assert "ARCHIVED (its description is not understood: line 2: unknown key)" in one.out
+    assert run(capsys, "watch", "status", "inbox/secret.mp4").code == 4
+    for path in (place / "out").rglob("*"):
+        assert path.is_dir() or b"Maria" not in path.read_bytes()

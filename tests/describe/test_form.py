@@ -172,7 +172,7 @@ def test_the_kind_that_is_wanted() -> None:
     assert read_form(b"title = 'x'", "f", kind="audio").kind == "audio"
     assert read_form(b"kind = 'audio'", "f", kind="audio").kind == "audio"
     found = mistakes("kind = 'audio'", kind="statement")
-    assert found == [(1, "this must be a statement, and it is a audio")]
+    assert found == [(1, "this must be of the kind statement, and it is of the kind audio")]
 
 
 def test_the_case_that_is_wanted() -> None:
@@ -278,7 +278,7 @@ def test_a_form_that_is_spoilt_is_a_form_or_a_mistake(put: str, place: int) -> N
 def test_a_form_made_to_take_for_ever_does_not(data: bytes) -> None:
     begun = time.process_time()
     found = mistakes(b"kind='video'\n" + data)
-    assert time.process_time() - begun < 10
+    assert time.process_time() - begun < 40  # half a second, but for a file of headings
     assert 1 <= len(found) <= 100
     assert all(len(message) < 1000 for _line, message in found)
 
