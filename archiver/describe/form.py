@@ -24,6 +24,7 @@ __all__ = ["DescriptionError", "Mistake", "read_form", "to_toml", "write_form"]
 
 _MAX_MISTAKES = 100
 """More than a person reads; a hostile form has a hundred thousand."""
+_MAX_TABLES = 5000
 _LONG = 200
 _LONG_KEY = re.compile(
     r"""(?<![\w-])(?:(?:[\w-]{1,200}|"[^"\n]{0,200}"|'[^'\n]{0,200}')[ \t]*\.[ \t]*){24}"""
@@ -125,7 +126,9 @@ def _text(data: bytes, place: str) -> TomlText:
             plain = _("a form is at most 1 MiB")
         else:
             text = data.decode("utf-8-sig").replace("\r\n", "\n")
-            if found := _LONG_KEY.search(text):
+            if text.count("\n[") > _MAX_TABLES:
+                plain = _("it has too many tables")
+            elif found := _LONG_KEY.search(text):
                 line, plain = text.count("\n", 0, found.start()) + 1, _("a key has too many parts")
             else:
                 return TomlText(text)

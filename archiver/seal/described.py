@@ -65,12 +65,14 @@ def described_in(bag: str) -> Description | None:
 
 def description_fact(bag: str, case: str) -> Mapping[str, str] | None:
     """What the log keeps of the description in the bag at ``bag``: kind, path, and the digest
-    of the file as it lies there. One that is no description, or is that of another case (in a
-    bag of somebody else's) is none. Raises OSError.
+    of the file as it lies there. In a bag of somebody else's: one that is no description, is
+    that of another case, or should not stand in clear, is none. Raises OSError.
     """
     data = _read(bag)
     found = None if data is None else _parsed(data)
-    if data is None or found is None or found.values.get("case", case) != case:
+    if data is None or found is None or is_held_back(found):
+        return None
+    if found.values.get("case", case) != case:
         return None
     digest = hashlib.sha256(data).hexdigest()
     return {"kind": found.kind, "path": DESCRIPTION_PATH, "sha256": digest}

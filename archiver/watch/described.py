@@ -53,11 +53,12 @@ class SideCar:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideCars:
     """Those of one sink. ``case`` is the one they must belong to ("": any); ``unknown`` says
-    which items aren't there.
+    which items aren't there; ``beat`` hears of each form that is read.
     """
 
     case: str = ""
     unknown: Callable[[Sequence[str]], Sequence[str]] = lambda _names: ()
+    beat: Callable[[], None] = lambda: None
 
     def of(self, unit: Unit, now: datetime) -> SideCar:
         """Raises OSError, where it can't be read as the file that it was."""
@@ -72,7 +73,8 @@ class SideCars:
         root = os.open(unit.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for path in forms:  # of a file that isn't there, or in a folder
-                if self._judge(_read(root, path), now).held:
+                self.beat()
+                if self._is_held(_read(root, path)):
                     return SideCar(held=_held())
             return (
                 self._judge(_read(root, unit.description), now) if unit.description else SideCar()
@@ -98,16 +100,22 @@ class SideCars:
                     return found
         return SideCar()
 
+    @staticmethod
+    def _is_held(data: bytes) -> bool:
+        """Whether it says, or may say, that it describes something confidential."""
+        try:
+            return is_held_back(read_form(data, ""))
+        except DescriptionError:
+            return may_be_secret(data)
+
     def _judge(self, data: bytes, now: datetime) -> SideCar:
+        if self._is_held(data):
+            return SideCar(held=_held())
         try:
             found = read_form(data, "", case=self.case, recorded=recorded_now(now))
         except DescriptionError as error:
-            if may_be_secret(data):
-                return SideCar(held=_held())
             first = error.mistakes[0]
             return _not_understood(data, first.line, first.plain)
-        if is_held_back(found):
-            return SideCar(held=_held())
         if self.unknown(sources_of(found.values)):
             return _not_understood(data, 1, _("derived_from names items that are not there"))
         digest = hashlib.sha512(data).hexdigest()

@@ -114,7 +114,9 @@ class VaultSink:
         self._vault, self._case, self._options = vault, case, options
         self._staged: dict[str, StagedItem] = {}
         self._side_cars = SideCars(
-            case=case, unknown=lambda names: unknown_items(self._vault, names)
+            case=case,
+            unknown=lambda names: unknown_items(self._vault, names),
+            beat=lambda: options.progress.within(0),
         )
 
     def problem(self) -> str:
@@ -258,7 +260,7 @@ class DirectorySink:
     def __init__(self, directory: str, options: SinkOptions) -> None:
         self._directory, self._options = os.path.abspath(directory), options
         self._staged: dict[str, StagedBag | None] = {}
-        self._side_cars = SideCars()
+        self._side_cars = SideCars(beat=lambda: options.progress.within(0))
 
     def problem(self) -> str:
         """See the protocol."""

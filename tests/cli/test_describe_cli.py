@@ -415,6 +415,15 @@ def test_a_hostile_bag_has_no_description(what: str, place: Path) -> None:
     assert described_in(str(place / "bag")) is None
 
 
+def test_what_should_not_stand_in_clear_is_not_told_further(place: Path) -> None:
+    (place / "bag/metadata").mkdir(parents=True)
+    for values, told in (({"confidentiality": "sealed"}, False), ({"case": "c"}, True),
+                         ({"case": "d"}, False), ({}, True)):  # fmt: skip
+        data = Description.checked("video", values).to_bytes()
+        (place / "bag/metadata/description.json").write_bytes(data)
+        assert (description_fact(str(place / "bag"), "c") is not None) is told
+
+
 def test_what_a_killed_run_described_is_told(
     vault: str, capsys: Capture, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,6 +263,7 @@ def test_a_form_that_is_spoilt_is_a_form_or_a_mistake(put: str, place: int) -> N
         b"".join(b"a%d=1\n" % number for number in range(90_000)),
         b"".join(b"[a%d]\n" % number for number in range(100_000)),
         b"".join(b"[a%d" % number + b".a" * 22 + b"]\n" for number in range(19_000)),
+        b"".join(b"[a%d" % number + b".a" * 22 + b"]\n" for number in range(4_900)),
         b"a" * (MIB - 50) + b"=1",
         b"title='" + b"a" * (MIB - 50) + b"'",
         b"title='" + b'"a ' * (MIB // 3 - 50) + b"'",
@@ -278,7 +279,7 @@ def test_a_form_that_is_spoilt_is_a_form_or_a_mistake(put: str, place: int) -> N
 def test_a_form_made_to_take_for_ever_does_not(data: bytes) -> None:
     begun = time.process_time()
     found = mistakes(b"kind='video'\n" + data)
-    assert time.process_time() - begun < 40  # half a second, but for a file of headings
+    assert time.process_time() - begun < 20
     assert 1 <= len(found) <= 100
     assert all(len(message) < 1000 for _line, message in found)
 
