@@ -14,9 +14,10 @@ from typing import Any
 
 from archiver.i18n import _
 
-__all__ = ["TomlText", "hint_for"]
+__all__ = ["TomlText", "hint_for", "line_of_error", "shown"]
 
-_HEADING = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
+_HEADING = re.compile(r"\s*\[\[?([^\]]*)\]")
+_MAX_SHOWN = 80
 
 
 class TomlText:
@@ -30,22 +31,53 @@ class TomlText:
             raise ValueError(_("its tables are nested too deeply")) from error
 
     def line(self, key: str, table: str = "") -> int:
-        """The line where ``key`` stands, from 1 on; "" is the table above all headings."""
-        current = ""
-        assignment = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]")
+        """The line where ``key`` stands, from 1 on; "" is the table above all headings.
+
+        A table can also stand in one line, or its keys with its name before a dot.
+        """
+        name = rf"[\"']?{re.escape(key)}[\"']?\s*[=.]"
+        assignment = re.compile(rf"\s*{name}")
+        dotted = re.compile(rf"\s*{re.escape(table)}\s*\.\s*{name}")
+        whole = re.compile(rf"\s*{re.escape(table)}\s*=")
+        current, inline = "", 0
         for number, line in enumerate(self._lines, start=1):
             if found := _HEADING.match(line):
-                current = found[1].strip("\"'")
+                current = found[1].strip(" \t\"'")
                 if not table and current == key:
                     return number
-            elif current == table and assignment.match(line):
+                continue
+            above = bool(table) and not current
+            if (current == table and assignment.match(line)) or (above and dotted.match(line)):
                 return number
-        return 1
+            if above and not inline and whole.match(line):
+                inline = number
+        return inline or 1
+
+    def item_line(self, item: str, key: str, table: str = "") -> int:
+        """The line where ``item`` stands in the list ``key``; the key's, where it isn't seen."""
+        start = self.line(key, table)
+        for number, line in enumerate(self._lines[start - 1 :], start=start):
+            if f'"{item}"' in line or f"'{item}'" in line:
+                return number
+            if number > start and _HEADING.match(line):
+                break
+        return start
+
+
+def line_of_error(error: ValueError) -> int:
+    """Which line :mod:`tomllib` complains of; it says it in words: "(at line 3, column 7)"."""
+    found = re.search(r"at line ([0-9]{1,9})\b", str(error))
+    return int(found[1]) if found else 1
+
+
+def shown(text: str) -> str:
+    """``text`` as an error may quote it: a stranger's key can be as long as a file."""
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 
 
 def hint_for(key: str, known: Sequence[str]) -> str:
     """Which of ``known`` was meant by ``key``, or which there are."""
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(shown(key), known, n=1, cutoff=0.4)
     if near:
         return _("Did you mean {near}?").format(near=near[0])
     return _("Known keys here: {known}.").format(known=", ".join(known))

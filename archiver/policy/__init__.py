@@ -7,7 +7,8 @@ dataclass.
 
 from __future__ import annotations
 
-from archiver.policy.load import load_policy, policy_names
+from archiver.policy.check import Mistake, MistakesError
+from archiver.policy.load import LoadedPolicy, load_policy, policy_names, read_policy
 from archiver.policy.model import (
     AuditPolicy,
     BagPolicy,
@@ -29,6 +30,9 @@ __all__ = [
     "EncryptionPolicy",
     "FormatPolicy",
     "KeepPolicy",
+    "LoadedPolicy",
+    "Mistake",
+    "MistakesError",
     "Policy",
     "ProofPolicy",
     "ScanPolicy",
@@ -36,4 +40,5 @@ __all__ = [
     "WatchPolicy",
     "load_policy",
     "policy_names",
+    "read_policy",
 ]

@@ -1,23 +1,37 @@
 """Whether a policy file says only what a policy can say, and where it doesn't.
 
-Job: check the keys and types of one file. Limits: reads no files, merges nothing.
+Job: check the keys and types of one file; every mistake, with its line. Limits: reads no
+files, merges nothing; which fields of a description there are, is known further up
+(:mod:`archiver.describe.owed`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from archiver.digest import ALGORITHMS
 from archiver.errors import PolicyError
 from archiver.i18n import _
 from archiver.policy.model import TABLES
-from archiver.tomlfile import TomlText, hint_for
+from archiver.policy.recipient import PRIVATE_PREFIX, is_recipient
+from archiver.tomlfile import TomlText, hint_for, shown
 
-__all__ = ["Checker"]
+__all__ = [
+    "CHOICES",
+    "FORMAT_PATTERN",
+    "Checker",
+    "Mistake",
+    "MistakesError",
+    "limits_of",
+]
 
 _MAX_COUNT = 16
+_MAX_MISTAKES = 100
+_MAX_ITEMS = 1000
 _A_DAY = 86_400
 _LIMITS = {
     "every_days": (1, 36_500),
@@ -32,8 +46,7 @@ _LIMITS = {
     "infected": (0, 255),
     "retention_years": (0, 1000),
 }
-"""Of whole numbers; the others go from 0 to :data:`_MAX_COUNT`."""
-_CHOICES = {
+CHOICES = {
     "group": ("file", "folder"),
     "originals": ("keep", "move", "delete"),
     "unsigned": ("wait", "allow"),
@@ -41,87 +54,205 @@ _CHOICES = {
     "payload": ("never", "secret", "always"),
 }
 """Texts that only a few words will do for."""
-_PATTERNS = ("ignore", "temporary")
 _NAMES = ("done_marker",)
 """Texts that must be the name of a file."""
 _TOP_LEVEL = ("description", "extends", *TABLES)
+FORMAT_PATTERN = (
+    r"(x-)?fmt/[0-9*?]+"
+    r"|[a-z0-9*?][a-z0-9!#$&^_.+*?-]*/[a-z0-9*?][a-z0-9!#$&^_.+*?-]*"
+)
+"""PRONOM's identifiers, and MIME types in small letters, with wildcards."""
+_FORMAT = re.compile(FORMAT_PATTERN)
+_FIELD = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def limits_of(key: str) -> tuple[int, int]:
+    """The least and the greatest whole number that ``key`` can be."""
+    return _LIMITS.get(key, (0, _MAX_COUNT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """What is wrong at ``place``: FILE:LINE."""
+
+    place: str
+    message: str
+    hint: str = ""
+
+
+class MistakesError(PolicyError):
+    """Policy files with mistakes; ``mistakes`` are all of them."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        first = mistakes[0]
+        text = _("policy {place}: {message}")
+        message = text.format(place=first.place, message=first.message)
+        if len(mistakes) > 1:
+            text = _("{message}, and {count} more")
+            message = text.format(message=message, count=len(mistakes) - 1)
+        super().__init__(message, hint=first.hint)
+        self.mistakes = tuple(mistakes)
+
+
+class _WrongError(Exception):
+    """One mistake; ``item`` is the part of a list that it is about."""
+
+    def __init__(self, message: str, hint: str = "", item: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint, self.item = message, hint, item
 
 
 class Checker:
     """Checks the keys and types of one file, and says where they are wrong."""
 
-    def __init__(self, path: Path, text: TomlText) -> None:
+    def __init__(self, path: str, text: TomlText) -> None:
         self._path, self._text = path, text
+        self.mistakes: list[Mistake] = []
 
     def check(self, table: dict[str, Any]) -> None:
-        """Check ``table``, and turn its lists into tuples. Raises PolicyError."""
+        """Check ``table``, and turn its lists into tuples; see ``mistakes`` then."""
         for key, value in table.items():
+            if len(self.mistakes) >= _MAX_MISTAKES:
+                break
             if key not in _TOP_LEVEL:
-                self._unknown(key, "", _TOP_LEVEL)
-            if key in TABLES:
+                self._note(key, "", _unknown(key, _TOP_LEVEL))
+            elif key in TABLES:
                 self._check_table(key, value)
             elif not isinstance(value, str):
-                self._fail(key, "", _("{key} must be text").format(key=key))
+                self._note(key, "", _WrongError(_("{key} must be text").format(key=key)))
 
     def _check_table(self, name: str, value: object) -> None:
         if not isinstance(value, dict):
-            self._fail(name, "", _("{key} must be a table").format(key=name))
-        assert isinstance(value, dict)
+            self._note(name, "", _WrongError(_("{key} must be a table").format(key=name)))
+            return
         fields = {item.name: item for item in dataclasses.fields(TABLES[name])}
         for key, given in value.items():
-            if key not in fields:
-                self._unknown(key, name, tuple(fields))
-            value[key] = self._check_value(key, name, fields[key].default, given)
+            if len(self.mistakes) >= _MAX_MISTAKES:
+                break
+            try:
+                if key not in fields:
+                    raise _unknown(key, tuple(fields))
+                value[key] = _checked(key, name, fields[key].default, given)
+            except _WrongError as wrong:
+                self._note(key, name, wrong)
 
-    def _check_value(self, key: str, table: str, default: object, given: object) -> object:
-        if isinstance(default, bool):
-            if not isinstance(given, bool):
-                self._fail(key, table, _("{key} must be true or false").format(key=key))
-            return given
-        if isinstance(default, int):
-            least, limit = _LIMITS.get(key, (0, _MAX_COUNT))
-            if type(given) is not int or not least <= given <= limit:
-                text = _("{key} must be a whole number from {least} to {limit}")
-                self._fail(key, table, text.format(key=key, least=least, limit=limit))
-            return given
-        if isinstance(default, str):
-            return self._check_text(key, table, given)
-        return self._check_list(key, table, given)
+    def _note(self, key: str, table: str, wrong: _WrongError) -> None:
+        line = self._text.line(key, table)
+        if wrong.item:
+            line = self._text.item_line(wrong.item, key, table)
+        place = f"{self._path}:{line}"
+        self.mistakes.append(Mistake(place=place, message=wrong.message, hint=wrong.hint))
 
-    def _check_text(self, key: str, table: str, given: object) -> str:
-        if not isinstance(given, str) or "\0" in given:
-            self._fail(key, table, _("{key} must be text").format(key=key))
-        assert isinstance(given, str)
-        choices = _CHOICES.get(key)
-        if choices and given not in choices:
-            text = _("{key} must be one of: {choices}")
-            self._fail(key, table, text.format(key=key, choices=", ".join(choices)))
-        if key in _NAMES and (given in ("", ".", "..") or "/" in given):
-            self._fail(key, table, _("{key} must be the name of a file").format(key=key))
+
+def _unknown(key: str, known: tuple[str, ...]) -> _WrongError:
+    return _WrongError(_("unknown key {key}").format(key=shown(key)), hint_for(key, known))
+
+
+def _checked(key: str, table: str, default: object, given: object) -> object:
+    """``given``, lists as tuples. Raises _WrongError."""
+    if isinstance(default, bool):
+        if not isinstance(given, bool):
+            raise _WrongError(_("{key} must be true or false").format(key=key))
         return given
+    if isinstance(default, int):
+        least, limit = limits_of(key)
+        if type(given) is not int or not least <= given <= limit:
+            text = _("{key} must be a whole number from {least} to {limit}")
+            raise _WrongError(text.format(key=key, least=least, limit=limit))
+        return given
+    if isinstance(default, str):
+        return _checked_text(key, given)
+    return _checked_list(key, table, given)
 
-    def _check_list(self, key: str, table: str, given: object) -> tuple[str, ...]:
-        if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
-            self._fail(key, table, _("{key} must be a list of names").format(key=key))
-        assert isinstance(given, list)
-        if key in _PATTERNS:
-            if any(not item.strip("*") or "\0" in item for item in given):
-                text = _("{key}: a pattern must not be empty or match every name")
-                self._fail(key, table, text.format(key=key))
-            return tuple(given)
-        if key != "algorithms":
-            return tuple(given)
-        unknown = [item for item in given if item not in ALGORITHMS]
-        if unknown or not given:
-            text = _("{key}: {value} is no known digest algorithm")
-            self._fail(key, table, text.format(key=key, value=(unknown or [""])[0]))
-        return tuple(given)
 
-    def _unknown(self, key: str, table: str, known: tuple[str, ...]) -> None:
-        self._fail(key, table, _("unknown key {key}").format(key=key), hint_for(key, known))
-
-    def _fail(self, key: str, table: str, message: str, hint: str = "") -> None:
-        place = f"{self._path}:{self._text.line(key, table)}"
-        raise PolicyError(
-            _("policy {place}: {message}").format(place=place, message=message), hint=hint
+def _checked_text(key: str, given: object) -> str:
+    if not isinstance(given, str) or "\0" in given:
+        raise _WrongError(_("{key} must be text").format(key=key))
+    choices = CHOICES.get(key)
+    if choices and given not in choices:
+        text = _("{key} must be one of: {choices}")
+        raise _WrongError(
+            text.format(key=key, choices=", ".join(choices)), hint_for(given, choices)
         )
+    if key in _NAMES and (given in ("", ".", "..") or "/" in given):
+        raise _WrongError(_("{key} must be the name of a file").format(key=key))
+    return given
+
+
+def _checked_list(key: str, table: str, given: object) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
+        raise _WrongError(_("{key} must be a list of names").format(key=key))
+    if len(given) > _MAX_ITEMS:
+        text = _("{key} is too long: {limit} at most")
+        raise _WrongError(text.format(key=key, limit=_MAX_ITEMS))
+    check = _LISTS.get((table, key)) or _LISTS[table, ""]
+    check(key, given)
+    return tuple(given)
+
+
+def _check_patterns(key: str, given: list[str]) -> None:
+    if any(not item.strip("*") or "\0" in item for item in given):
+        text = _("{key}: a pattern must not be empty or match every name")
+        raise _WrongError(text.format(key=key))
+
+
+def _check_algorithms(key: str, given: list[str]) -> None:
+    unknown = [item for item in given if item not in ALGORITHMS]
+    if unknown or not given:
+        value = (unknown or [""])[0]
+        text = _("{key}: {value} is no known digest algorithm")
+        raise _WrongError(
+            text.format(key=key, value=shown(value)), hint_for(value, tuple(ALGORITHMS)), value
+        )
+
+
+def _check_fields(key: str, given: list[str]) -> None:
+    for item in given:
+        if not _FIELD.fullmatch(item):
+            text = _("{key}: {value} is no field of a description")
+            raise _WrongError(text.format(key=key, value=shown(item)), item=item)
+
+
+def _check_formats(key: str, given: list[str]) -> None:
+    for item in given:
+        if not _FORMAT.fullmatch(item):
+            text = _("{key}: {value} is no format")
+            hint = _(
+                "Write PRONOM's identifiers (fmt/199) or MIME types (video/*), in small letters."
+            )
+            raise _WrongError(text.format(key=key, value=shown(item)), hint, item)
+
+
+def _check_recipients(key: str, given: list[str]) -> None:
+    for item in given:
+        if item.strip().upper().startswith(PRIVATE_PREFIX):
+            text = _("{key}: this is a private key, and must not stand here")
+            hint = _("Write its public half, age1…; make a new key if others could read this file.")
+            raise _WrongError(text.format(key=key), hint, item)
+        if not is_recipient(item):
+            text = _("{key}: {value} is no age recipient, or is mistyped")
+            hint = _("It begins with age1 and has 62 characters; copy it whole.")
+            raise _WrongError(text.format(key=key, value=shown(item)), hint, item)
+
+
+def _check_command(key: str, given: list[str]) -> None:
+    if not given:
+        return
+    if any(not item or "\0" in item for item in given):
+        raise _WrongError(_("{key}: no part of a command can be empty").format(key=key))
+    if "{path}" in given[0] or not any("{path}" in item for item in given):
+        text = _("{key} doesn't say where the path goes")
+        hint = _('As in ["clamdscan", "--no-summary", "{path}"], each part by itself.')
+        raise _WrongError(text.format(key=key), hint, given[0])
+
+
+_LISTS: dict[tuple[str, str], Callable[[str, list[str]], None]] = {
+    ("bag", "algorithms"): _check_algorithms,
+    ("watch", "ignore"): _check_patterns,
+    ("watch", "temporary"): _check_patterns,
+    ("describe", ""): _check_fields,
+    ("formats", ""): _check_formats,
+    ("scan", "command"): _check_command,
+    ("encryption", ""): _check_recipients,
+}
+"""By table and key; "" are all other lists of a table."""

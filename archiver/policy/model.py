@@ -155,13 +155,15 @@ class ScanPolicy:
 class EncryptionPolicy:
     """``[encryption]``: what is encrypted before it is put into a bag ("never"; "secret":
     what is confidential or sealed; "always") and for whom: age recipients. ``escrow`` gets
-    everything too; ``identity`` are those of identity envelopes alone.
+    everything too; ``identity`` are those of identity envelopes alone. ``envelope``: a bag
+    without a sealed identity (``data/identity.age``) doesn't satisfy the policy.
     """
 
     payload: str = "secret"
     recipients: tuple[str, ...] = ()
     escrow: tuple[str, ...] = ()
     identity: tuple[str, ...] = ()
+    envelope: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
