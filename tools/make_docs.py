@@ -24,6 +24,8 @@ COMMANDS = (
     ),
     ("watch",),
     *(("watch", name) for name in ("status", "retry", "release", "accept")),
+    ("policy",),
+    *(("policy", name) for name in ("list", "show", "check", "schema")),
     ("bag",),
     *(("bag", name) for name in ("create", "verify", "show", "sign", "timestamp")),
     ("key",),

@@ -64,6 +64,7 @@ GROUPS = {
     "incident": N_("Copies that were not good: which are open, and why some are to stay so."),
     "replica": N_("Keep copies of the vault's bags in other places."),
     "receipt": N_("Sign receipts of what was handed out, file them, list those still open."),
+    "policy": N_("What is asked of bags: the policies, what holds by them, what a bag lacks."),
     "bag": N_("Make, check, sign and look at bags."),
     "key": N_("Make and keep keys: a CA, signers, the trust list. 'archiver setup' guides you."),
     "timestamp": N_(

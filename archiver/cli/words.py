@@ -83,6 +83,10 @@ HINTS = {
     ),
     "E-TRU-006": N_("Get the newest trust list, and compare its CA's fingerprint."),
     "E-POL-002": N_("Add a signature: archiver bag sign BAG --key NAME."),
+    "E-POL-010": N_(
+        "Describe it when it is packed (--describe FILE.toml), or an item of a vault later:"
+        " archiver describe ID."
+    ),
     "E-POL-003": N_("Get a time stamp: archiver bag timestamp BAG --tsa URL; name its root."),
     "U-TRU-007": N_("Name the certificate of the revocation list's issuer with --trust."),
     "E-SIG-001": N_("Get a sealed copy, or sign the bag: archiver bag sign BAG --key NAME."),

@@ -7,19 +7,11 @@ exist could never be missing: the rule would hold of everything.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+from functools import cache
 
 from archiver.describe.fields import AUTOMATIC, KINDS, fields_of
 from archiver.i18n import _
-from archiver.policy import (
-    DescribePolicy,
-    LoadedPolicy,
-    Mistake,
-    MistakesError,
-    Policy,
-    read_policy,
-)
+from archiver.policy import LoadedPolicy, Policy, Wrong, read_policy
 from archiver.tomlfile import hint_for, shown
 
 __all__ = ["checked_policy", "known_fields", "read_checked"]
@@ -35,13 +27,10 @@ def checked_policy(name: str) -> Policy:
 
 def read_checked(name: str) -> LoadedPolicy:
     """The same, with the files that it comes from. Raises PolicyError."""
-    loaded = read_policy(name)
-    mistakes = list(_mistakes(loaded))
-    if mistakes:
-        raise MistakesError(mistakes)
-    return loaded
+    return read_policy(name, _wrong)
 
 
+@cache
 def known_fields(key: str) -> tuple[str, ...]:
     """The fields that the list ``key`` of ``[describe]`` can name."""
     kinds = KINDS if key == "any" else (key.replace("_", "-"),)
@@ -49,21 +38,13 @@ def known_fields(key: str) -> tuple[str, ...]:
     return tuple(common)
 
 
-def _mistakes(loaded: LoadedPolicy) -> Iterator[Mistake]:
-    for one in dataclasses.fields(DescribePolicy):
-        if one.name == "required":
-            continue
-        known = known_fields(one.name)
-        for item in getattr(loaded.policy.describe, one.name):
-            if item in known:
-                continue
-            text = _("{key}: {value} is no field of a description")
-            hint = hint_for(item, known)
-            if item in AUTOMATIC:
-                text = _("{key}: {value} is filled in by the program")
-                hint = _("Leave it out.")
-            yield Mistake(
-                place=loaded.where("describe", one.name, item),
-                message=text.format(key=one.name, value=shown(item)),
-                hint=hint,
-            )
+def _wrong(key: str, field: str) -> Wrong | None:
+    known = known_fields(key)
+    if field in known:
+        return None
+    text = _("{key}: {value} is no field of a description")
+    hint = hint_for(field, known)
+    if field in AUTOMATIC:
+        text = _("{key}: {value} is filled in by the program")
+        hint = _("Leave it out.")
+    return Wrong(text.format(key=key, value=shown(field)), hint, field)

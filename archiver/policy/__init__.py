@@ -7,7 +7,7 @@ dataclass.
 
 from __future__ import annotations
 
-from archiver.policy.check import Mistake, MistakesError
+from archiver.policy.check import FieldCheck, Mistake, MistakesError, Wrong
 from archiver.policy.load import LoadedPolicy, load_policy, policy_names, read_policy
 from archiver.policy.model import (
     AuditPolicy,
@@ -28,6 +28,7 @@ __all__ = [
     "BagPolicy",
     "DescribePolicy",
     "EncryptionPolicy",
+    "FieldCheck",
     "FormatPolicy",
     "KeepPolicy",
     "LoadedPolicy",
@@ -38,6 +39,7 @@ __all__ = [
     "ScanPolicy",
     "SidecarPolicy",
     "WatchPolicy",
+    "Wrong",
     "load_policy",
     "policy_names",
     "read_policy",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,10 @@ __all__ = [
     "CHOICES",
     "FORMAT_PATTERN",
     "Checker",
+    "FieldCheck",
     "Mistake",
     "MistakesError",
+    "Wrong",
     "limits_of",
 ]
 
@@ -63,7 +65,6 @@ FORMAT_PATTERN = (
 )
 """PRONOM's identifiers, and MIME types in small letters, with wildcards."""
 _FORMAT = re.compile(FORMAT_PATTERN)
-_FIELD = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def limits_of(key: str) -> tuple[int, int]:
@@ -94,49 +95,79 @@ class MistakesError(PolicyError):
         self.mistakes = tuple(mistakes)
 
 
-class _WrongError(Exception):
+@dataclass(frozen=True, slots=True)
+class Wrong:
     """One mistake; ``item`` is the part of a list that it is about."""
 
-    def __init__(self, message: str, hint: str = "", item: str = "") -> None:
-        super().__init__(message)
-        self.message, self.hint, self.item = message, hint, item
+    message: str
+    hint: str = ""
+    item: str = ""
+
+
+FieldCheck = Callable[[str, str], Wrong | None]
+"""Of a list of ``[describe]`` and a field in it: what is wrong with that."""
+
+
+def _any_field(_key: str, _field: str) -> Wrong | None:
+    return None
 
 
 class Checker:
     """Checks the keys and types of one file, and says where they are wrong."""
 
-    def __init__(self, path: str, text: TomlText) -> None:
-        self._path, self._text = path, text
+    def __init__(self, path: str, text: TomlText, fields: FieldCheck = _any_field) -> None:
+        self._path, self._text, self._fields = path, text, fields
         self.mistakes: list[Mistake] = []
 
     def check(self, table: dict[str, Any]) -> None:
         """Check ``table``, and turn its lists into tuples; see ``mistakes`` then."""
         for key, value in table.items():
-            if len(self.mistakes) >= _MAX_MISTAKES:
-                break
             if key not in _TOP_LEVEL:
                 self._note(key, "", _unknown(key, _TOP_LEVEL))
             elif key in TABLES:
                 self._check_table(key, value)
             elif not isinstance(value, str):
-                self._note(key, "", _WrongError(_("{key} must be text").format(key=key)))
+                self._note(key, "", Wrong(_("{key} must be text").format(key=key)))
 
     def _check_table(self, name: str, value: object) -> None:
         if not isinstance(value, dict):
-            self._note(name, "", _WrongError(_("{key} must be a table").format(key=name)))
+            self._note(name, "", Wrong(_("{key} must be a table").format(key=name)))
             return
-        fields = {item.name: item for item in dataclasses.fields(TABLES[name])}
+        defaults = {item.name: item.default for item in dataclasses.fields(TABLES[name])}
         for key, given in value.items():
-            if len(self.mistakes) >= _MAX_MISTAKES:
-                break
-            try:
-                if key not in fields:
-                    raise _unknown(key, tuple(fields))
-                value[key] = _checked(key, name, fields[key].default, given)
-            except _WrongError as wrong:
+            if key not in defaults:
+                self._note(key, name, _unknown(key, tuple(defaults)))
+                continue
+            for wrong in self._wrongs(key, name, defaults[key], given):
                 self._note(key, name, wrong)
+            if isinstance(given, list):
+                value[key] = tuple(given)
 
-    def _note(self, key: str, table: str, wrong: _WrongError) -> None:
+    def _wrongs(self, key: str, table: str, default: object, given: object) -> Iterator[Wrong]:
+        if isinstance(default, bool):
+            if not isinstance(given, bool):
+                yield Wrong(_("{key} must be true or false").format(key=key))
+        elif isinstance(default, int):
+            least, limit = limits_of(key)
+            if type(given) is not int or not least <= given <= limit:
+                text = _("{key} must be a whole number from {least} to {limit}")
+                yield Wrong(text.format(key=key, least=least, limit=limit))
+        elif isinstance(default, str):
+            yield from _text_wrongs(key, given)
+        elif not isinstance(given, list) or not all(isinstance(item, str) for item in given):
+            yield Wrong(_("{key} must be a list of names").format(key=key))
+        elif len(given) > _MAX_ITEMS:
+            text = _("{key} is too long: {limit} at most")
+            yield Wrong(text.format(key=key, limit=_MAX_ITEMS))
+        elif table == "describe":
+            found = (self._fields(key, item) for item in given)
+            yield from (one for one in found if one is not None)
+        else:
+            yield from (_LISTS.get((table, key)) or _LISTS[table, ""])(key, given)
+
+    def _note(self, key: str, table: str, wrong: Wrong) -> None:
+        if len(self.mistakes) >= _MAX_MISTAKES:
+            return
         line = self._text.line(key, table)
         if wrong.item:
             line = self._text.item_line(wrong.item, key, table)
@@ -144,115 +175,73 @@ class Checker:
         self.mistakes.append(Mistake(place=place, message=wrong.message, hint=wrong.hint))
 
 
-def _unknown(key: str, known: tuple[str, ...]) -> _WrongError:
-    return _WrongError(_("unknown key {key}").format(key=shown(key)), hint_for(key, known))
+def _unknown(key: str, known: tuple[str, ...]) -> Wrong:
+    return Wrong(_("unknown key {key}").format(key=shown(key)), hint_for(key, known))
 
 
-def _checked(key: str, table: str, default: object, given: object) -> object:
-    """``given``, lists as tuples. Raises _WrongError."""
-    if isinstance(default, bool):
-        if not isinstance(given, bool):
-            raise _WrongError(_("{key} must be true or false").format(key=key))
-        return given
-    if isinstance(default, int):
-        least, limit = limits_of(key)
-        if type(given) is not int or not least <= given <= limit:
-            text = _("{key} must be a whole number from {least} to {limit}")
-            raise _WrongError(text.format(key=key, least=least, limit=limit))
-        return given
-    if isinstance(default, str):
-        return _checked_text(key, given)
-    return _checked_list(key, table, given)
-
-
-def _checked_text(key: str, given: object) -> str:
-    if not isinstance(given, str) or "\0" in given:
-        raise _WrongError(_("{key} must be text").format(key=key))
+def _text_wrongs(key: str, given: object) -> Iterator[Wrong]:
     choices = CHOICES.get(key)
-    if choices and given not in choices:
+    if not isinstance(given, str) or "\0" in given:
+        yield Wrong(_("{key} must be text").format(key=key))
+    elif choices and given not in choices:
         text = _("{key} must be one of: {choices}")
-        raise _WrongError(
-            text.format(key=key, choices=", ".join(choices)), hint_for(given, choices)
-        )
-    if key in _NAMES and (given in ("", ".", "..") or "/" in given):
-        raise _WrongError(_("{key} must be the name of a file").format(key=key))
-    return given
+        yield Wrong(text.format(key=key, choices=", ".join(choices)), hint_for(given, choices))
+    elif key in _NAMES and (given in ("", ".", "..") or "/" in given):
+        yield Wrong(_("{key} must be the name of a file").format(key=key))
 
 
-def _checked_list(key: str, table: str, given: object) -> tuple[str, ...]:
-    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
-        raise _WrongError(_("{key} must be a list of names").format(key=key))
-    if len(given) > _MAX_ITEMS:
-        text = _("{key} is too long: {limit} at most")
-        raise _WrongError(text.format(key=key, limit=_MAX_ITEMS))
-    check = _LISTS.get((table, key)) or _LISTS[table, ""]
-    check(key, given)
-    return tuple(given)
-
-
-def _check_patterns(key: str, given: list[str]) -> None:
-    if any(not item.strip("*") or "\0" in item for item in given):
-        text = _("{key}: a pattern must not be empty or match every name")
-        raise _WrongError(text.format(key=key))
-
-
-def _check_algorithms(key: str, given: list[str]) -> None:
-    unknown = [item for item in given if item not in ALGORITHMS]
-    if unknown or not given:
-        value = (unknown or [""])[0]
-        text = _("{key}: {value} is no known digest algorithm")
-        raise _WrongError(
-            text.format(key=key, value=shown(value)), hint_for(value, tuple(ALGORITHMS)), value
-        )
-
-
-def _check_fields(key: str, given: list[str]) -> None:
+def _pattern_wrongs(key: str, given: list[str]) -> Iterator[Wrong]:
     for item in given:
-        if not _FIELD.fullmatch(item):
-            text = _("{key}: {value} is no field of a description")
-            raise _WrongError(text.format(key=key, value=shown(item)), item=item)
+        if not item.strip("*") or "\0" in item:
+            text = _("{key}: a pattern must not be empty or match every name")
+            yield Wrong(text.format(key=key), item=item)
 
 
-def _check_formats(key: str, given: list[str]) -> None:
+def _algorithm_wrongs(key: str, given: list[str]) -> Iterator[Wrong]:
+    for item in given or [""]:
+        if item not in ALGORITHMS:
+            text = _("{key}: {value} is no known digest algorithm")
+            hint = hint_for(item, tuple(ALGORITHMS))
+            yield Wrong(text.format(key=key, value=shown(item)), hint, item)
+
+
+def _format_wrongs(key: str, given: list[str]) -> Iterator[Wrong]:
     for item in given:
         if not _FORMAT.fullmatch(item):
             text = _("{key}: {value} is no format")
             hint = _(
                 "Write PRONOM's identifiers (fmt/199) or MIME types (video/*), in small letters."
             )
-            raise _WrongError(text.format(key=key, value=shown(item)), hint, item)
+            yield Wrong(text.format(key=key, value=shown(item)), hint, item)
 
 
-def _check_recipients(key: str, given: list[str]) -> None:
+def _recipient_wrongs(key: str, given: list[str]) -> Iterator[Wrong]:
     for item in given:
         if item.strip().upper().startswith(PRIVATE_PREFIX):
             text = _("{key}: this is a private key, and must not stand here")
             hint = _("Write its public half, age1…; make a new key if others could read this file.")
-            raise _WrongError(text.format(key=key), hint, item)
-        if not is_recipient(item):
+            yield Wrong(text.format(key=key), hint, item)
+        elif not is_recipient(item):
             text = _("{key}: {value} is no age recipient, or is mistyped")
             hint = _("It begins with age1 and has 62 characters; copy it whole.")
-            raise _WrongError(text.format(key=key, value=shown(item)), hint, item)
+            yield Wrong(text.format(key=key, value=shown(item)), hint, item)
 
 
-def _check_command(key: str, given: list[str]) -> None:
-    if not given:
-        return
+def _command_wrongs(key: str, given: list[str]) -> Iterator[Wrong]:
     if any(not item or "\0" in item for item in given):
-        raise _WrongError(_("{key}: no part of a command can be empty").format(key=key))
-    if "{path}" in given[0] or not any("{path}" in item for item in given):
+        yield Wrong(_("{key}: no part of a command can be empty").format(key=key))
+    elif given and ("{path}" in given[0] or not any("{path}" in item for item in given)):
         text = _("{key} doesn't say where the path goes")
         hint = _('As in ["clamdscan", "--no-summary", "{path}"], each part by itself.')
-        raise _WrongError(text.format(key=key), hint, given[0])
+        yield Wrong(text.format(key=key), hint, given[0])
 
 
-_LISTS: dict[tuple[str, str], Callable[[str, list[str]], None]] = {
-    ("bag", "algorithms"): _check_algorithms,
-    ("watch", "ignore"): _check_patterns,
-    ("watch", "temporary"): _check_patterns,
-    ("describe", ""): _check_fields,
-    ("formats", ""): _check_formats,
-    ("scan", "command"): _check_command,
-    ("encryption", ""): _check_recipients,
+_LISTS: dict[tuple[str, str], Callable[[str, list[str]], Iterator[Wrong]]] = {
+    ("bag", "algorithms"): _algorithm_wrongs,
+    ("watch", "ignore"): _pattern_wrongs,
+    ("watch", "temporary"): _pattern_wrongs,
+    ("formats", ""): _format_wrongs,
+    ("scan", "command"): _command_wrongs,
+    ("encryption", ""): _recipient_wrongs,
 }
 """By table and key; "" are all other lists of a table."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from archiver.errors import PolicyError
 from archiver.i18n import N_, _
-from archiver.policy.check import Checker, Mistake, MistakesError
+from archiver.policy.check import Checker, FieldCheck, Mistake, MistakesError
 from archiver.policy.model import TABLES, Policy
 from archiver.tomlfile import TomlText, line_of_error
 
@@ -84,11 +84,11 @@ def load_policy(name: str) -> Policy:
     return read_policy(name).policy
 
 
-def read_policy(name: str) -> LoadedPolicy:
-    """The same, with its files. Raises PolicyError: a MistakesError where files can be read,
-    and say what no policy can say.
+def read_policy(name: str, fields: FieldCheck | None = None) -> LoadedPolicy:
+    """The same, with its files; ``fields`` checks those of ``[describe]``. Raises PolicyError:
+    a MistakesError where files can be read, and say what no policy can say.
     """
-    files, mistakes = _chain(name)
+    files, mistakes = _chain(name, fields)
     if mistakes:
         raise MistakesError(mistakes)
     merged: dict[str, Any] = {}
@@ -117,7 +117,7 @@ def _contradictions(loaded: LoadedPolicy) -> list[Mistake]:
     return found
 
 
-def _chain(name: str) -> tuple[list[PolicyFile], list[Mistake]]:
+def _chain(name: str, fields: FieldCheck | None) -> tuple[list[PolicyFile], list[Mistake]]:
     """The policy's file and those it extends, nearest first; what is wrong in them."""
     chain: list[PolicyFile] = []
     mistakes: list[Mistake] = []
@@ -130,7 +130,7 @@ def _chain(name: str) -> tuple[list[PolicyFile], list[Mistake]]:
             text = _("policy {place}: extends too many others, or itself")
             raise PolicyError(text.format(place=place))
         met.add(real)
-        file, wrong = _read(path)
+        file, wrong = _read(path, fields)
         mistakes += wrong
         chain.append(file)
         extends = file.table.pop("extends", "")
@@ -160,7 +160,7 @@ def _find(name: str, origin: Path, place: str) -> Path:
     raise PolicyError(message, hint=hint)
 
 
-def _read(path: Path) -> tuple[PolicyFile, list[Mistake]]:
+def _read(path: Path, fields: FieldCheck | None) -> tuple[PolicyFile, list[Mistake]]:
     """The file at ``path`` and what is wrong in it. Raises PolicyError where it can't be read."""
     try:
         text = _bytes_of(path).decode("utf-8-sig").replace("\r\n", "\n")
@@ -179,7 +179,7 @@ def _read(path: Path) -> tuple[PolicyFile, list[Mistake]]:
             _("policy {path} is empty").format(path=path),
             hint=_("A policy without rules would approve of anything; write down what is wanted."),
         )
-    checker = Checker(str(path), parsed)
+    checker = Checker(str(path), parsed, fields) if fields else Checker(str(path), parsed)
     checker.check(parsed.table)
     return PolicyFile(str(path), parsed, parsed.table), checker.mistakes
 

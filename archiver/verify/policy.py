@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from archiver.bag.encrypted import is_age_file
+from archiver.bag.opening import open_tree
 from archiver.bag.tree import BagTree, DirectoryTree
 from archiver.bag.validate import BagFacts
 from archiver.custody import CUSTODY_PATH, MAX_EVENT_BYTES, read_chain
@@ -26,7 +27,7 @@ from archiver.verify.reading import lines_of, read_limited
 if TYPE_CHECKING:  # cryptography costs start-up time
     from archiver.verify.seal import Seal
 
-__all__ = ["IDENTITY_PATH", "check_policy", "find_owed"]
+__all__ = ["IDENTITY_PATH", "check_policy", "find_owed", "find_plain"]
 
 IDENTITY_PATH = "data/identity.age"
 SEALED_SUFFIX = ".age"
@@ -56,6 +57,21 @@ def find_owed(policy: Policy, bag: str) -> Findings:
         paths = (DESCRIPTION_PATH, DESCRIPTION_PATH + SEALED_SUFFIX)
         there = frozenset(one for one in paths if os.path.lexists(os.path.join(bag, one)))
         _Describing(policy, tree, there, findings).check()
+    finally:
+        tree.close()
+    return findings
+
+
+def find_plain(policy: Policy, bag: str) -> Findings:
+    """What isn't encrypted of the bag at ``bag``, by a policy for which all must be. Raises
+    UsageError where there is nothing that could hold a bag.
+    """
+    findings = Findings()
+    tree = open_tree(bag, Findings(), workers=0)
+    try:
+        for listing in tree.walk(Findings(), payload=True):
+            for path in listing.paths():
+                _check_encrypted(policy, tree, path, findings)
     finally:
         tree.close()
     return findings

@@ -49,6 +49,7 @@ from archiver.ingest.numbers import IngestOptions
 from archiver.policy import Policy
 from archiver.seal import CreateOptions, FileList, Sealing, plan_sources
 from archiver.seal.batch import Order, StagedBag, commit_bags, discard_bags, stage_bags
+from archiver.seal.plain import PlainSourceError, refuse_plain
 from archiver.vault import Vault
 from archiver.vault.records import reading
 from archiver.verify import Verdict, verify_bag
@@ -130,7 +131,7 @@ class VaultSink:
 
     def prepare(self, units: Sequence[Unit]) -> list[Prepared | Failed]:
         """See the protocol."""
-        planned = _plan_all(units, self._vault.bag_path(self._case, "new"))
+        planned = _plan_all(units, self._vault.bag_path(self._case, "new"), self._options.policy)
         ready = [one for one in planned if isinstance(one, _Planned)]
         try:
             sources = [_source(one) for one in ready]
@@ -258,7 +259,10 @@ class DirectorySink:
 
     def prepare(self, units: Sequence[Unit]) -> list[Prepared | Failed]:
         """See the protocol."""
-        planned = [self._there(one) for one in _plan_all(units, f"{self._directory}/new")]
+        planned = [
+            self._there(one)
+            for one in _plan_all(units, f"{self._directory}/new", self._options.policy)
+        ]
         ready = [one for one in planned if isinstance(one, _Planned)]
         made: Sequence[StagedBag | ArchiverError] = ()
         try:
@@ -404,7 +408,7 @@ class _Planned:
     description: bytes | None
 
 
-def _plan_all(units: Sequence[Unit], bag: str) -> list[_Planned | Failed]:
+def _plan_all(units: Sequence[Unit], bag: str, policy: Policy) -> list[_Planned | Failed]:
     """Each unit planned, or what stands against it. One that is asked for twice is made once."""
     met: set[str] = set()
     planned: list[_Planned | Failed] = []
@@ -413,21 +417,24 @@ def _plan_all(units: Sequence[Unit], bag: str) -> list[_Planned | Failed]:
             reason = _("it is being archived already")
             planned.append(Failed(unit=unit, kind="changed", reason=reason))
         else:
-            planned.append(_plan(unit, bag))
+            planned.append(_plan(unit, bag, policy))
         met.add(unit.key)
     return planned
 
 
-def _plan(unit: Unit, bag: str) -> _Planned | Failed:
+def _plan(unit: Unit, bag: str, policy: Policy) -> _Planned | Failed:
     if not _is_same(unit):
         return _changed(unit)
     try:
         names = tuple(os.fsdecode(one.path) for one in unit.members)
         plan = plan_sources(FileList(os.fsdecode(unit.root), names), bag, _PLAN)
+        refuse_plain(plan, policy)
         description = _read_description(unit)
     except OSError as error:
         reason = _("its description can't be read: {reason}").format(reason=error.strerror)
         return Failed(unit=unit, kind="refused", reason=reason)
+    except PlainSourceError as error:
+        return Failed(unit=unit, kind="refused", reason=error.reason)
     except ArchiverError as error:
         return _failed(unit, error)
     if not _plans_the_same(plan, unit):
