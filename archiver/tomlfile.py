@@ -64,9 +64,14 @@ class TomlText:
         return start
 
 
-def line_of_error(error: ValueError) -> int:
-    """Which line :mod:`tomllib` complains of; it says it in words: "(at line 3, column 7)"."""
-    found = re.search(r"at line ([0-9]{1,9})\b", str(error))
+def line_of_error(error: ValueError, text: str) -> int:
+    """Which line of ``text`` :mod:`tomllib` complains of; it says it in words: "(at line 3,
+    column 7)", "(at end of document)".
+    """
+    said = str(error)
+    if said.endswith("(at end of document)"):
+        return text.rstrip("\n").count("\n") + 1
+    found = re.search(r"at line ([0-9]{1,9})\b", said)
     return int(found[1]) if found else 1
 
 

@@ -225,11 +225,11 @@ def _iso(time: Any) -> str | None:
 
 
 def _print_report(report: Any, output: Output) -> None:
-    from archiver.cli.words import VERDICTS, claim_lines, signature_lines
+    from archiver.cli.words import claim_lines, signature_lines, verdict_text
 
     color = {"valid": "green", "complete": "green", "invalid": "red"}
     verdict = report.verdict.value
-    word = output.paint(_(VERDICTS[verdict]), color.get(verdict, "yellow"))
+    word = output.paint(verdict_text(report), color.get(verdict, "yellow"))
     output.line(f"{printable(report.bag)}: {word}")
     for line in (*claim_lines(report), *signature_lines(report)):
         output.line("  " + printable(line))

@@ -267,7 +267,7 @@ def _check_bag(bag: str, policy: Any, anchors: Any, output: Output, as_json: boo
 
 
 def _tell_bag(report: Any, policy: Any, found: list[Any], output: Output) -> None:
-    from archiver.cli.words import VERDICTS
+    from archiver.cli.words import verdict_text
 
     outcome = next(one.outcome.value for one in report.claims if one.name == "policy")
     texts = {
@@ -282,4 +282,4 @@ def _tell_bag(report: Any, policy: Any, found: list[Any], output: Output) -> Non
         more = len(found) - _FINDINGS_SHOWN
         output.line("  " + _("and {count} more; --json lists more of them").format(count=more))
     if report.exit_code and not found:
-        output.line("  " + _(VERDICTS[report.verdict.value]))
+        output.line("  " + verdict_text(report))

@@ -172,7 +172,7 @@ def _read(path: Path, fields: FieldCheck | None) -> tuple[PolicyFile, list[Mista
     try:
         parsed = TomlText(text)
     except ValueError as error:
-        mistake = Mistake(place=f"{path}:{line_of_error(error)}", message=str(error))
+        mistake = Mistake(place=f"{path}:{line_of_error(error, text)}", message=str(error))
         raise MistakesError([mistake]) from error
     if not parsed.table:
         raise PolicyError(
