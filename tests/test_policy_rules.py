@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from archiver.bag import archive
 from archiver.custody import CUSTODY_PATH
 from archiver.describe import DESCRIPTION_PATH, KINDS, Description, fields_of
 from archiver.describe.owed import checked_policy
@@ -367,6 +369,62 @@ def test_records_that_are_no_files(tmp_path: Path, path: str, make: str) -> None
         assert outcome(report, "policy") != "holds"
 
 
+# -- archives
+
+
+def zipped(bag: Path, damaged: str = "") -> Path:
+    """The bag in a zip; of the file ``damaged`` a byte is not what it was."""
+    made = bag.with_suffix(".zip")
+    with zipfile.ZipFile(made, "w") as file:
+        for path in sorted(one for one in bag.rglob("*") if one.is_file()):
+            file.write(path, f"{bag.name}/{path.relative_to(bag)}")
+        place = file.getinfo(f"{bag.name}/{damaged}").header_offset if damaged else 0
+    if damaged:
+        data = bytearray(made.read_bytes())
+        data[place + 30 + len(bag.name) + 1 + len(damaged) + 25] ^= 1
+        made.write_bytes(data)
+    return made
+
+
+def test_a_bag_in_a_zip_is_judged_like_any(tmp_path: Path) -> None:
+    policy = unproved(checked_policy("video"))
+    assert judged(policy, zipped(OPEN.write(tmp_path / "bag"))) == ("holds", set())
+    fast = verify(zipped(OPEN.write(tmp_path / "two")), policy=policy, fast=True)
+    assert (fast.verdict, outcome(fast, "policy")) == (Verdict.COMPLETE, "holds")
+
+
+@pytest.mark.parametrize(
+    ("kit", "path"),
+    [
+        (SCANNED, DESCRIPTION_PATH),
+        (SCANNED, FORMATS_PATH),
+        (SCANNED, CUSTODY_PATH),
+        (SEALED, SEALED_DESCRIPTION),
+        (SEALED, "data/0001.age"),
+    ],
+)
+def test_what_can_not_be_read_is_undecided(tmp_path: Path, kit: Kit, path: str) -> None:
+    wanted = checked_policy("statement" if kit is SEALED else "video")
+    policy = replace(unproved(wanted), scan=ScanPolicy(required=kit is SCANNED))
+    report = verify(zipped(kit.write(tmp_path / "bag"), path), policy=policy)
+    assert path in [one.path for one in report.findings if one.code == "U-POL-015"]
+    assert outcome(report, "policy") == "undecided"
+
+
+def test_of_an_archive_that_is_not_read_nothing_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "_FREE_EXPANSION_BYTES", 1 << 19)
+    bag = Bag({"data/zeros": bytes(1 << 20)}, algorithms=("sha512", "sha256")).write(tmp_path / "b")
+    made = tmp_path / "b.zip"
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(one for one in bag.rglob("*") if one.is_file()):
+            file.write(path, f"b/{path.relative_to(bag)}")
+    report = verify(made, policy=load_policy("default"), max_expansion=2)
+    assert report.verdict in (Verdict.UNDECIDED, Verdict.INVALID)
+    assert outcome(report, "policy") != "holds"
+
+
 # -- what looks like age
 
 
@@ -433,6 +491,8 @@ def test_nothing_in_clear_is_planned_where_all_must_be_encrypted(tmp_path: Path)
     assert "note.txt" in raised.value.message
     assert "note.txt" not in raised.value.reason
     assert "statement new" in raised.value.hint
+    (source / "sub/note.txt").unlink()  # copying will tell
+    refuse_plain(plan, policy)
 
 
 def test_every_kind_has_its_list_and_its_fields() -> None:

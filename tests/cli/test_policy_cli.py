@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from archiver.cli.output import Output
+from archiver.cli.owed import tell_owed
 from archiver.describe import DESCRIPTION_PATH
 from archiver.policy import load_policy, policy_names
 from tests.helpers import Ran, run
@@ -285,3 +287,8 @@ def test_the_summary_counts_the_replicas_that_the_policy_wants(
     ran = run(capsys, "audit", "--summary", "--vault", "vault")
     assert "the policy wants 3 copies on different disks: 1 bag has fewer" in ran.err
     assert json.loads(run(capsys, "audit", "--summary", "--vault", "vault", "--json").out)
+
+
+def test_what_is_owed_of_a_bag_that_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_owed(load_policy("evidence"), "absent", Output())
+    assert "absent: No such file" in capsys.readouterr().err
