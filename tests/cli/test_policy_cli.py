@@ -276,6 +276,16 @@ def test_a_watched_folder_keeps_nothing_in_clear_either(
     assert "keeps nothing in clear" in shown.out + shown.err
 
 
+def test_a_watcher_says_that_descriptions_are_owed(
+    capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    (place / "out").mkdir()
+    (place / "inbox").mkdir()
+    watch = ("watch", "inbox", "-o", "out", "--once", *KEY)
+    assert "wants descriptions" in run(capsys, *watch, "--policy", "evidence").err
+    assert "wants descriptions" not in run(capsys, *watch).err
+
+
 def test_the_summary_counts_the_replicas_that_the_policy_wants(
     capsys: pytest.CaptureFixture[str], place: Path
 ) -> None:
