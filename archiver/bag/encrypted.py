@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-__all__ = ["is_age_file"]
+from archiver.bag.tree import read_head
+
+__all__ = ["HEAD_BYTES", "is_age_file", "is_age_head"]
 
 _VERSION = b"age-encryption.org/v1\n"
 _STANZA = re.compile(rb"->( [!-~]+)+\n")
@@ -19,20 +21,18 @@ _MAX_HEADER = 1 << 16
 _WHOLE_LINE = 65
 _NONCE_AND_TAG = 32
 """The payload is at least a nonce of 16 bytes and one chunk's tag of 16."""
+HEAD_BYTES = _MAX_HEADER + _NONCE_AND_TAG
+
+
+def is_age_head(head: bytes) -> bool:
+    """Whether the first :data:`HEAD_BYTES` of a file hold a whole header, and enough behind it."""
+    end = _header_end(head)
+    return bool(end) and len(head) - end >= _NONCE_AND_TAG
 
 
 def is_age_file(stream: BinaryIO) -> bool:
-    """Whether ``stream`` begins with a whole header and goes on for long enough. Raises OSError."""
-    start = b""
-    while len(start) < _MAX_HEADER + _NONCE_AND_TAG:
-        more = stream.read(_MAX_HEADER + _NONCE_AND_TAG - len(start))
-        if not more:
-            break
-        start += more
-        if not start.startswith(_VERSION[: len(start)]):
-            return False
-    end = _header_end(start)
-    return bool(end) and len(start) - end >= _NONCE_AND_TAG
+    """The same of an open file. Raises OSError."""
+    return is_age_head(read_head(stream, HEAD_BYTES))
 
 
 def _header_end(data: bytes) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from archiver.bag.encrypted import is_age_file
+from archiver.bag.encrypted import HEAD_BYTES, is_age_file, is_age_head
 from archiver.bag.opening import open_tree
 from archiver.bag.tree import BagTree, DirectoryTree
 from archiver.bag.validate import BagFacts
@@ -69,9 +69,8 @@ def find_plain(policy: Policy, bag: str) -> Findings:
     findings = Findings()
     tree = open_tree(bag, Findings(), workers=0)
     try:
-        for listing in tree.walk(Findings(), payload=True):
-            for path in listing.paths():
-                _check_encrypted(policy, tree, path, findings)
+        for path, head in tree.heads(HEAD_BYTES):
+            _check_encrypted(policy, path, head, findings)
     finally:
         tree.close()
     return findings
@@ -207,21 +206,16 @@ def _check_encryption(policy: Policy, tree: BagTree, findings: Findings, *, secr
     if not sealed and not wanted.envelope:
         return
     envelope = False
-    for listing in tree.walk(Findings(), payload=True):  # what is wrong with it was told before
-        for path in listing.paths():
-            if path == IDENTITY_PATH:
-                envelope = True
-            elif not sealed:
-                continue
-            _check_encrypted(policy, tree, path, findings)
+    for path, head in tree.heads(HEAD_BYTES):
+        envelope = envelope or path == IDENTITY_PATH
+        if sealed or path == IDENTITY_PATH:
+            _check_encrypted(policy, path, head, findings)
     if wanted.envelope and not envelope:
         findings.add("E-POL-041", IDENTITY_PATH, policy=policy.name)
 
 
-def _check_encrypted(policy: Policy, tree: BagTree, path: str, findings: Findings) -> None:
-    try:
-        with tree.open(path) as stream:
-            if not is_age_file(stream):
-                findings.add("E-POL-040", path, policy=policy.name)
-    except OSError as error:
-        findings.add("U-POL-015", path, reason=error.strerror or str(error))
+def _check_encrypted(policy: Policy, path: str, head: bytes | OSError, findings: Findings) -> None:
+    if isinstance(head, OSError):
+        findings.add("U-POL-015", path, reason=head.strerror or str(head))
+    elif not is_age_head(head):
+        findings.add("E-POL-040", path, policy=policy.name)
