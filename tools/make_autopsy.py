@@ -13,25 +13,14 @@ import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
-from make_examples import (
-    FONTS,
-    LOCAL,
-    NOTICE,
-    SOFTWARE,
-    Paragraph,
-    SimpleDocTemplate,
-    Spacer,
-    body,
-    escape,
-    grid,
-    heading,
-    mm,
-    pdfmetrics,
-    text_style,
-)
+from make_examples import FONTS, LOCAL, NOTICE, SOFTWARE, body, grid, heading, text_style
 from reportlab.lib.pagesizes import A4
+from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer
 
 TITLE: Final = "Informe de autopsia F-01"
 TIME: Final = datetime(2021, 5, 31, 12, 0, 0, tzinfo=LOCAL)

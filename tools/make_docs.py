@@ -31,6 +31,8 @@ COMMANDS = (
     *(("watch", name) for name in ("status", "retry", "release", "accept")),
     ("describe",),
     *(("describe", name) for name in ("new", "check", "schema")),
+    ("policy",),
+    *(("policy", name) for name in ("list", "show", "check", "schema")),
     ("bag",),
     *(("bag", name) for name in ("create", "verify", "show", "sign", "timestamp")),
     ("key",),

@@ -67,6 +67,7 @@ GROUPS = {
     "describe": N_(
         "Say what something is: forms to fill in, what is wrong with one, what is still owed."
     ),
+    "policy": N_("What is asked of bags: the policies, what holds by them, what a bag lacks."),
     "bag": N_("Make, check, sign and look at bags."),
     "key": N_("Make and keep keys: a CA, signers, the trust list. 'archiver setup' guides you."),
     "timestamp": N_(

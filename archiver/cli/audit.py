@@ -136,7 +136,10 @@ def add_audit(app: typer.Typer, summary: str) -> None:
         telling = _Telling(notify=notify, mail=mail)
         _check_telling(telling)
         if only_summary:
-            return print_summary(opened, every, output, as_json=as_json, quiet=quiet)
+            replicas = load_policy(opened.policy).keep.replicas
+            return print_summary(
+                opened, every, output, replicas=replicas, as_json=as_json, quiet=quiet
+            )
         if idle:
             _be_idle(output)
         counts = _check(

@@ -18,6 +18,7 @@ from archiver.cli.options import (
     tsa_root_option,
 )
 from archiver.cli.output import Output, count_files, finding_json, human_size, printable
+from archiver.cli.owed import tell_owed
 from archiver.cli.sizes import parse_size
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
@@ -160,9 +161,9 @@ def add_create(app: typer.Typer) -> None:
         ] = False,
     ) -> int:
         from archiver.bag.plan import PlanOptions
-        from archiver.policy import load_policy
+        from archiver.describe.owed import checked_policy
 
-        chosen = load_policy(policy)
+        chosen = checked_policy(policy)
         options = PlanOptions(
             exclude=tuple(exclude or ()),
             encode_names=encode_names,
@@ -284,6 +285,7 @@ def _create(
     from archiver.bag.write import check_info
     from archiver.cli.progress import progress_for
     from archiver.seal import CreateOptions, create_bag
+    from archiver.seal.plain import refuse_plain
 
     request.check()
     info = check_info(request.elements())
@@ -293,6 +295,8 @@ def _create(
     targets = _targets(request.output, len(plans))
     for target in targets:
         refuse_existing(target)
+    for plan in plans:
+        refuse_plain(plan, policy)
     sealing = request.sealing(policy, now)
     described = find_description(
         request.describe, ask=request.ask, command="bag create", paths=[request.output], now=now
@@ -318,6 +322,7 @@ def _create(
         stamps = _stamp(target, sealing, output)
         _told_of_creation(made, plan, target, output, sealing, stamps, as_json=as_json)
         tell_stamps(stamps, output, as_json=as_json)
+        tell_owed(policy, target, output)
         if sealing and sealing.require_stamp and not _answered_enough(stamps, policy):
             code = 4
     described.used()

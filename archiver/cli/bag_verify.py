@@ -11,7 +11,7 @@ from archiver.cli.output import Output, finding_json, printable
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 
-__all__ = ["add_verify", "anchors_for", "moment"]
+__all__ = ["add_verify", "anchors_for", "bag_anchors", "moment", "worst_code"]
 
 _FINDINGS_SHOWN = 1000
 
@@ -78,15 +78,15 @@ def add_verify(app: typer.Typer) -> None:
         ] = False,
     ) -> int:
         from archiver.cli.progress import progress_for
-        from archiver.policy import load_policy
+        from archiver.describe.owed import checked_policy
         from archiver.verify import VerifyOptions, verify_bag
 
         output = Output(quiet=quiet)
         options = VerifyOptions(
             fast=fast,
             second_opinion=second_opinion,
-            policy=load_policy(policy) if policy else None,
-            anchors=_anchors(trust or [], tsa_root or [], crl or [], bags, output),
+            policy=checked_policy(policy) if policy else None,
+            anchors=bag_anchors(trust or [], tsa_root or [], crl or [], bags, output),
             at=moment(at) if at else None,
             max_expansion=max_expansion,
         )
@@ -110,10 +110,10 @@ def add_verify(app: typer.Typer) -> None:
                 _print_report(report, output)
             for hint in _hints(report):
                 output.hint(hint)
-        return _worst(codes)
+        return worst_code(codes)
 
 
-def _anchors(
+def bag_anchors(
     trust: list[str], tsa_roots: list[str], crls: list[str], bags: list[str], output: Output
 ) -> Any:
     """What the checker trusts, or None where nothing was named. Raises ArchiverError."""
@@ -171,7 +171,7 @@ def _hints(report: Any) -> list[str]:
     return list(dict.fromkeys(_(text) for code, text in HINTS.items() if codes.get(code)))
 
 
-def _worst(codes: list[int]) -> int:
+def worst_code(codes: list[int]) -> int:
     """Several bags, one exit code: 1 outweighs 3, 3 outweighs 4; 2 where all else is well."""
     return next((code for code in (1, 3, 4, 2) if code in codes), 0)
 
@@ -225,11 +225,11 @@ def _iso(time: Any) -> str | None:
 
 
 def _print_report(report: Any, output: Output) -> None:
-    from archiver.cli.words import VERDICTS, claim_lines, signature_lines
+    from archiver.cli.words import claim_lines, signature_lines, verdict_text
 
     color = {"valid": "green", "complete": "green", "invalid": "red"}
     verdict = report.verdict.value
-    word = output.paint(_(VERDICTS[verdict]), color.get(verdict, "yellow"))
+    word = output.paint(verdict_text(report), color.get(verdict, "yellow"))
     output.line(f"{printable(report.bag)}: {word}")
     for line in (*claim_lines(report), *signature_lines(report)):
         output.line("  " + printable(line))

@@ -16,6 +16,7 @@ from archiver.cli.options import (
     tsa_root_option,
 )
 from archiver.cli.output import Output, count_files, human_size, printable
+from archiver.cli.owed import tell_owed
 from archiver.cli.vault import (
     catalog_option,
     check_reason,
@@ -42,6 +43,12 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             typer.Argument(metavar="SOURCE...", help=_("What to take in."), show_default=False),
         ],
         case: Annotated[str, typer.Option("--case", metavar="ID", help=_("The case."))],
+        policy: Annotated[
+            str,
+            typer.Option(
+                "--policy", metavar="NAME", help=_("Follow this policy, not the vault's.")
+            ),
+        ] = "",
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         key: Annotated[list[str] | None, key_option()] = None,
@@ -89,8 +96,8 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         from datetime import UTC, datetime
 
         from archiver.cli.keys import sealing_for
+        from archiver.describe.owed import checked_policy
         from archiver.ingest import IngestOptions
-        from archiver.policy import load_policy
         from archiver.seal import CreateOptions
         from archiver.vault import check_case
 
@@ -105,9 +112,10 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                 hint=_("Describe it once it is there: archiver describe ID."),
             )
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
-        policy, now = load_policy(opened.policy), datetime.now(UTC)
-        _refuse_unsigned(key or [], policy, unsigned=unsigned)
+        chosen, now = checked_policy(policy or opened.policy), datetime.now(UTC)
+        _refuse_unsigned(key or [], chosen, unsigned=unsigned)
         plan = None if adopt else _plan(opened, case, sources, output, encode_names=encode_names)
+        _refuse_plain(plan, sources, chosen)
         described = find_description(
             describe,
             ask=ask,
@@ -126,10 +134,10 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                 tsa or [],
                 tsa_root or [],
                 now,
-                require_stamp=policy.proof.time_stamps > 0,
+                require_stamp=chosen.proof.time_stamps > 0,
             )
         create = CreateOptions(
-            policy=policy, now=now, identifier="", sealing=sealing, tag_files=described.files
+            policy=chosen, now=now, identifier="", sealing=sealing, tag_files=described.files
         )
         options = IngestOptions(create=create, again=again, wait_seconds=wait)
         made = _take_in(opened, case, sources, plan, options, output)
@@ -152,6 +160,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             size = human_size(made.payload_bytes)
             output.line(f"{made.item}: {count_files(made.payload_files)}, {size}")
         tell_stamps(stamps, output, as_json=as_json)
+        tell_owed(chosen, made.path, output)
         return 0
 
 
@@ -169,6 +178,15 @@ def _plan(vault: Any, case: str, sources: list[str], output: Output, *, encode_n
     plan = plan_sources(sources, vault.bag_path(case, "new"), options)
     output.limited(plan.findings, 20)
     return plan
+
+
+def _refuse_plain(plan: Any, sources: list[str], policy: Any) -> None:
+    from archiver.seal.plain import refuse_plain, refuse_plain_bag
+
+    if plan is None:
+        refuse_plain_bag(sources[0], policy)
+    else:
+        refuse_plain(plan, policy)
 
 
 def _take_in(

@@ -79,11 +79,11 @@ def add_init(app: typer.Typer, summary: str) -> None:
     ) -> int:
         import uuid
 
-        from archiver.policy import load_policy
+        from archiver.describe.owed import checked_policy
         from archiver.vault import create_vault
         from archiver.vault.records import reading
 
-        load_policy(policy)
+        checked_policy(policy)
         chosen = os.path.abspath(policy) if policy.endswith(".toml") else policy
         vault = create_vault(path, identifier=uuid.uuid4().urn, policy=chosen, catalog=catalog)
         with reading(vault):  # which makes the catalog

@@ -192,7 +192,7 @@ def _add_run(app: typer.Typer, summary: str) -> None:
 
 def _folders(plain: Sequence[str], ruled: Sequence[str]) -> list[_Folder]:
     """The folders with their policies. Raises UsageError, PolicyError."""
-    from archiver.policy import load_policy
+    from archiver.describe.owed import checked_policy
 
     found = [_Folder(path=os.path.abspath(one), policy=None) for one in plain]
     for one in ruled:
@@ -204,7 +204,7 @@ def _folders(plain: Sequence[str], ruled: Sequence[str]) -> list[_Folder]:
             )
         path = os.path.abspath(path)
         found = [known for known in found if known.path != path]
-        found.append(_Folder(path=path, policy=load_policy(name)))
+        found.append(_Folder(path=path, policy=checked_policy(name)))
     if not found:
         raise UsageError(_("no folder was named"), hint=_("See 'archiver watch --help'."))
     real = [os.path.realpath(one.path) for one in found]
@@ -242,7 +242,7 @@ def _is_below(path: str, other: str) -> bool:
 def _target(vault: str, catalog: str, case: str, directory: str, policy: str) -> Target:
     """Where bags go. Raises ArchiverError."""
     from archiver.cli.watch_run import Target
-    from archiver.policy import load_policy
+    from archiver.describe.owed import checked_policy
 
     if directory and (case or vault):
         raise UsageError(
@@ -251,7 +251,7 @@ def _target(vault: str, catalog: str, case: str, directory: str, policy: str) ->
         )
     if directory:
         path = os.path.abspath(directory)
-        return Target(vault=None, case="", path=path, policy=load_policy(policy or "default"))
+        return Target(vault=None, case="", path=path, policy=checked_policy(policy or "default"))
     if not case:
         raise UsageError(
             _("where are bags to go?"),
@@ -261,7 +261,7 @@ def _target(vault: str, catalog: str, case: str, directory: str, policy: str) ->
 
     check_case(case)
     opened = find_vault(vault, catalog)
-    chosen = load_policy(policy or opened.policy)
+    chosen = checked_policy(policy or opened.policy)
     return Target(vault=opened, case=case, path=opened.path, policy=chosen)
 
 

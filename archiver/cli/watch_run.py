@@ -109,6 +109,9 @@ def watch(target: Target, rules: Sequence[tuple[str, Any]], keys: Keys, wish: Wi
     hide = [target.path, *(folder for folder, _rules in rules)]
     notifier = Notifier(os.environ)
     log = WatchLog(_writer(quiet=wish.quiet), names=wish.names, hide=hide)
+    if target.policy.describe.required:
+        text = _("the policy {policy} wants descriptions; what has none is sealed all the same")
+        log.say("describe", text.format(policy=target.policy.name), policy=target.policy.name)
     with ExitStack() as stack:
         making = _Making(target, rules, keys, log)
         stamper = making.stamper()

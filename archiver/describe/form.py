@@ -18,7 +18,7 @@ from archiver.describe.fields import KINDS, Field, fields_of
 from archiver.describe.values import FieldError, check_fields
 from archiver.errors import ArchiverError
 from archiver.i18n import _
-from archiver.tomlfile import TomlText, hint_for
+from archiver.tomlfile import TomlText, hint_for, line_of_error
 
 __all__ = ["DescriptionError", "Mistake", "read_form", "to_toml", "write_form"]
 
@@ -120,7 +120,7 @@ def to_toml(value: Any) -> str:
 
 def _text(data: bytes, place: str) -> TomlText:
     """Raises DescriptionError."""
-    line, plain, message = 1, "", ""
+    line, plain, message, text = 1, "", "", ""
     try:
         if len(data) > MAX_DESCRIPTION_BYTES:
             plain = _("a form is at most 1 MiB")
@@ -135,7 +135,7 @@ def _text(data: bytes, place: str) -> TomlText:
     except UnicodeDecodeError as error:
         line, plain = data.count(b"\n", 0, error.start) + 1, _("it is not text in UTF-8")
     except ValueError as error:
-        line, plain, message = _line_of(error, data), _("it is not TOML"), str(error)
+        line, plain, message = line_of_error(error, text), _("it is not TOML"), str(error)
     if message:
         message = _("it is not TOML: {problem}").format(problem=message)
     mistake = Mistake(line=line, message=message or plain, plain=plain)
@@ -188,11 +188,3 @@ def _kind(table: dict[str, Any], text: TomlText, place: str, wanted: str) -> str
     hint = hint_for(str(given)[:100], KINDS)
     mistake = Mistake(line=text.line("kind"), message=message, plain=plain, hint=hint)
     raise DescriptionError(place, [mistake])
-
-
-def _line_of(error: ValueError, data: bytes) -> int:
-    """As tomllib says it in words: "… (at line 3, column 7)", "… (at end of document)"."""
-    if str(error).endswith("(at end of document)"):
-        return data.rstrip().count(b"\n") + 1
-    found = re.search(r"\(at line ([0-9]{1,9}), column [0-9]+\)$", str(error))
-    return int(found[1]) if found else 1

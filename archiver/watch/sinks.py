@@ -50,6 +50,7 @@ from archiver.ingest.numbers import IngestOptions
 from archiver.policy import Policy
 from archiver.seal import CreateOptions, FileList, Sealing, plan_sources
 from archiver.seal.batch import Order, StagedBag, commit_bags, discard_bags, stage_bags
+from archiver.seal.plain import PlainSourceError, refuse_plain
 from archiver.vault import Vault
 from archiver.vault.records import reading
 from archiver.verify import Verdict, verify_bag
@@ -135,7 +136,7 @@ class VaultSink:
     def prepare(self, units: Sequence[Unit]) -> list[Prepared | Failed]:
         """See the protocol."""
         bag, now = self._vault.bag_path(self._case, "new"), self._options.clock()
-        planned = _plan_all(units, bag, self._side_cars, now)
+        planned = _plan_all(units, bag, _Making(self._options.policy, self._side_cars, now))
         ready = [one for one in planned if isinstance(one, _Planned)]
         try:
             sources = [_source(one) for one in ready]
@@ -275,8 +276,8 @@ class DirectorySink:
 
     def prepare(self, units: Sequence[Unit]) -> list[Prepared | Failed]:
         """See the protocol."""
-        now = self._options.clock()
-        found = _plan_all(units, f"{self._directory}/new", self._side_cars, now)
+        making = _Making(self._options.policy, self._side_cars, self._options.clock())
+        found = _plan_all(units, f"{self._directory}/new", making)
         planned = [self._there(one) for one in found]
         ready = [one for one in planned if isinstance(one, _Planned)]
         made: Sequence[StagedBag | ArchiverError] = ()
@@ -434,9 +435,16 @@ class _Planned:
     side_car: SideCar
 
 
-def _plan_all(
-    units: Sequence[Unit], bag: str, side_cars: SideCars, now: datetime
-) -> list[_Planned | Failed]:
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What holds for all units that are planned together."""
+
+    policy: Policy
+    side_cars: SideCars
+    now: datetime
+
+
+def _plan_all(units: Sequence[Unit], bag: str, making: _Making) -> list[_Planned | Failed]:
     """Each unit planned, or what stands against it. One that is asked for twice is made once."""
     met: set[str] = set()
     planned: list[_Planned | Failed] = []
@@ -445,23 +453,26 @@ def _plan_all(
             reason = _("it is being archived already")
             planned.append(Failed(unit=unit, kind="changed", reason=reason))
         else:
-            planned.append(_plan(unit, bag, side_cars, now))
+            planned.append(_plan(unit, bag, making))
         met.add(unit.key)
     return planned
 
 
-def _plan(unit: Unit, bag: str, side_cars: SideCars, now: datetime) -> _Planned | Failed:
+def _plan(unit: Unit, bag: str, making: _Making) -> _Planned | Failed:
     if not _is_same(unit):
         return _changed(unit)
     try:
-        side_car = side_cars.of(unit, now)
+        side_car = making.side_cars.of(unit, making.now)
         if side_car.held:
             return Failed(unit=unit, kind="refused", reason=side_car.held)
         names = tuple(os.fsdecode(one.path) for one in unit.members)
         plan = plan_sources(FileList(os.fsdecode(unit.root), names), bag, _PLAN)
+        refuse_plain(plan, making.policy)
     except OSError as error:
         reason = _("its description can't be read: {reason}").format(reason=error.strerror)
         return Failed(unit=unit, kind="refused", reason=reason)
+    except PlainSourceError as error:
+        return Failed(unit=unit, kind="refused", reason=error.reason)
     except ArchiverError as error:
         return _failed(unit, error)
     if not _plans_the_same(plan, unit):
