@@ -10,6 +10,7 @@ import typer
 
 from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.options import (
+    identify_option,
     key_dir_option,
     key_option,
     passphrases_option,
@@ -134,6 +135,7 @@ def add_create(app: typer.Typer) -> None:
                 show_default=False,
             ),
         ] = None,
+        identify: Annotated[bool | None, identify_option()] = None,
         max_files: Annotated[
             int | None,
             typer.Option(
@@ -175,6 +177,7 @@ def add_create(app: typer.Typer) -> None:
             algorithms=tuple(algorithm or ()),
             info=info or [],
             verify_after=verify_after,
+            identify=identify,
             max_files=max_files,
             max_bytes=parse_size(max_bytes) if max_bytes else None,
             keys=tuple(key or ()),
@@ -197,6 +200,7 @@ class _CreateRequest:
         self.algorithms: tuple[str, ...] = values["algorithms"]
         self.info: list[str] = values["info"]
         self.verify_after: bool | None = values["verify_after"]
+        self.identify: bool | None = values["identify"]
         self.max_files: int | None = values["max_files"]
         self.max_bytes: int | None = values["max_bytes"]
         self.keys: tuple[str, ...] = values["keys"]
@@ -277,6 +281,7 @@ def _create(
     from archiver.bag.write import check_info
     from archiver.cli.progress import progress_for
     from archiver.seal import CreateOptions, create_bag
+    from archiver.seal.examine import Examiner
 
     request.check()
     info = check_info(request.elements())
@@ -286,6 +291,7 @@ def _create(
     targets = _targets(request.output, len(plans))
     for target in targets:
         refuse_existing(target)
+    examiner = Examiner(policy, identify=request.identify)
     sealing = request.sealing(policy, now)
     group = uuid.uuid4().urn
     code = 0
@@ -298,14 +304,20 @@ def _create(
             info=_group_info(info, group, number, len(plans)),
             verify_after=request.verify_after,
             sealing=sealing,
+            examine=examiner if examiner.is_needed else None,
         )
         progress = progress_for(quiet=quiet)
         try:
             made = create_bag(plan, target, options, progress=progress, say=output.say)
         finally:
             progress.clear()
+            examiner.close()
+        for warning in examiner.warnings:
+            output.warning(warning)
         stamps = _stamp(target, sealing, output)
-        _told_of_creation(made, plan, target, output, sealing, stamps, as_json=as_json)
+        _told_of_creation(
+            made, plan, target, output, sealing, stamps, examiner.summary, as_json=as_json
+        )
         tell_stamps(stamps, output, as_json=as_json)
         if sealing and sealing.require_stamp and not _answered_enough(stamps, policy):
             code = 4
@@ -386,6 +398,7 @@ def _told_of_creation(
     output: Output,
     sealing: Any,
     stamps: Any,
+    examined: Any,
     *,
     as_json: bool,
 ) -> None:
@@ -420,6 +433,7 @@ def _told_of_creation(
                 "weaknesses": sorted(made.weaknesses),
                 "changed_directories": list(made.changed_directories),
                 "warnings": [finding_json(finding) for finding in plan.findings],
+                **examined,
             }
         )
         return

@@ -8,6 +8,7 @@ import typer
 
 from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.options import (
+    identify_option,
     key_dir_option,
     key_option,
     passphrases_option,
@@ -72,6 +73,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                 help=_("Keep names that collide or are not UTF-8 under a lossless spelling."),
             ),
         ] = False,
+        identify: Annotated[bool | None, identify_option()] = None,
         wait: Annotated[
             float,
             typer.Option(
@@ -89,6 +91,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         from archiver.ingest import IngestOptions
         from archiver.policy import load_policy
         from archiver.seal import CreateOptions
+        from archiver.seal.examine import examining
         from archiver.vault import check_case
 
         check_case(case)
@@ -111,9 +114,14 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                 now,
                 require_stamp=policy.proof.time_stamps > 0,
             )
-        create = CreateOptions(policy=policy, now=now, identifier="", sealing=sealing)
-        options = IngestOptions(create=create, again=again, wait_seconds=wait)
-        made = _take_in(opened, case, sources, plan, options, output)
+        with examining(policy, identify=identify) as examiner:
+            create = CreateOptions(
+                policy=policy, now=now, identifier="", sealing=sealing, examine=examiner
+            )
+            options = IngestOptions(create=create, again=again, wait_seconds=wait)
+            made = _take_in(opened, case, sources, plan, options, output)
+        for warning in examiner.warnings if examiner else ():
+            output.warning(warning)
         stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
         if as_json:
             output.json(
@@ -126,6 +134,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                     "signed": sealing is not None,
                     "recovered": made.recovered,
                     "time_stamps": stamps_json(stamps),
+                    **(examiner.summary if examiner else {}),
                 }
             )
         else:
