@@ -164,7 +164,7 @@ class _Asked:
             key: text(values[key], 100)
             for values in self._values.values()
             for key in _PROVENANCE
-            if values.get(key)
+            if text(values.get(key))
         }
         return FormatRecord(
             path=name,

@@ -245,7 +245,10 @@ class _ExifTool:
         return bytes(answer[: -len(b"{ready}\n")])
 
     def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self._process.communicate()  # closes its pipes
+            self._process = None
+        if self._process is None:
             command = [self._program, "-config", "", "-stay_open", "True", "-@", "-"]
             pipe = subprocess.PIPE
             environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/nonexistent"}

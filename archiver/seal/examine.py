@@ -16,7 +16,7 @@ from typing import Any
 
 from archiver.custody import Event
 from archiver.errors import SourceError, UsageError
-from archiver.i18n import _
+from archiver.i18n import _, ngettext
 from archiver.identify import (
     FORMATS_PATH,
     FormatRecord,
@@ -126,8 +126,10 @@ class Examiner:
         self.summary["formats"] = counts
         troubled = sum(counts.get(one, 0) for one in ("failed", "timed out", "out of memory"))
         if troubled:
-            text = _(
-                "{count} files could not be examined as they should; they are kept as they are"
+            text = ngettext(
+                "{count} file could not be examined as it should; it is kept as it is",
+                "{count} files could not be examined as they should; they are kept as they are",
+                troubled,
             )
             self.warnings.append(text.format(count=troubled))
         detail: dict[str, Any] = {"files": len(records), "outcomes": counts, "tools": [*by.tools]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -123,10 +124,8 @@ class Daemon(Tool):
 
     def act(self, path: str, data: bytes) -> dict[str, Any]:
         if os.fork() == 0:
-            try:
+            with contextlib.suppress(OSError):
                 os.setsid()
-            except OSError:
-                pass
             if os.fork():
                 os._exit(0)
             os.execv("/bin/sleep", ["sleep", MARK])

@@ -12,7 +12,7 @@ from tests.identify.faults import MARK
 
 FAULTS = ("tests.identify.faults:ByContent",)
 QUICK: dict[str, Any] = {"seconds": 2, "memory_bytes": 256 << 20}
-LEVELS = (
+LEVELS: tuple[dict[str, Any], ...] = (
     {},
     {"namespaces": False},
     {"landlock": False},

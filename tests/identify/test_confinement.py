@@ -25,9 +25,10 @@ levels = pytest.mark.parametrize("level", LEVELS, ids=lambda one: "-".join(one) 
 def test_it_says_how_it_is_confined(tmp_path: Path) -> None:
     with Identifier([str(tmp_path)], Limits(), tools=FAULTS) as identifier:
         (tmp_path / "a").write_text("good")
-        assert identifier.confinement == ()
+        before = identifier.confinement
         identifier.record(str(tmp_path / "a"), "data/a")
         told = identifier.confinement
+    assert before == ()
     assert told[:2] == ("limits", "no new privileges")
     if os.environ.get("ARCHIVER_CI"):
         assert "seccomp" in told
