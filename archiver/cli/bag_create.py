@@ -11,6 +11,7 @@ import typer
 from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
+    identify_option,
     key_dir_option,
     key_option,
     passphrases_option,
@@ -136,6 +137,7 @@ def add_create(app: typer.Typer) -> None:
                 show_default=False,
             ),
         ] = None,
+        identify: Annotated[bool | None, identify_option()] = None,
         max_files: Annotated[
             int | None,
             typer.Option(
@@ -179,6 +181,7 @@ def add_create(app: typer.Typer) -> None:
             algorithms=tuple(algorithm or ()),
             info=info or [],
             verify_after=verify_after,
+            identify=identify,
             max_files=max_files,
             max_bytes=parse_size(max_bytes) if max_bytes else None,
             keys=tuple(key or ()),
@@ -203,6 +206,7 @@ class _CreateRequest:
         self.algorithms: tuple[str, ...] = values["algorithms"]
         self.info: list[str] = values["info"]
         self.verify_after: bool | None = values["verify_after"]
+        self.identify: bool | None = values["identify"]
         self.max_files: int | None = values["max_files"]
         self.max_bytes: int | None = values["max_bytes"]
         self.keys: tuple[str, ...] = values["keys"]
@@ -285,6 +289,7 @@ def _create(
     from archiver.bag.write import check_info
     from archiver.cli.progress import progress_for
     from archiver.seal import CreateOptions, create_bag
+    from archiver.seal.examine import Examiner
     from archiver.seal.plain import refuse_plain
 
     request.check()
@@ -297,6 +302,7 @@ def _create(
         refuse_existing(target)
     for plan in plans:
         refuse_plain(plan, policy)
+    examiner = Examiner(policy, identify=request.identify)
     sealing = request.sealing(policy, now)
     described = find_description(
         request.describe, ask=request.ask, command="bag create", paths=[request.output], now=now
@@ -313,14 +319,20 @@ def _create(
             verify_after=request.verify_after,
             sealing=sealing,
             tag_files=described.files,
+            examine=examiner if examiner.is_needed else None,
         )
         progress = progress_for(quiet=quiet)
         try:
             made = create_bag(plan, target, options, progress=progress, say=output.say)
         finally:
             progress.clear()
+            examiner.close()
+        for warning in examiner.warnings:
+            output.warning(warning)
         stamps = _stamp(target, sealing, output)
-        _told_of_creation(made, plan, target, output, sealing, stamps, as_json=as_json)
+        _told_of_creation(
+            made, plan, target, output, sealing, stamps, examiner.summary, as_json=as_json
+        )
         tell_stamps(stamps, output, as_json=as_json)
         tell_owed(policy, target, output)
         if sealing and sealing.require_stamp and not _answered_enough(stamps, policy):
@@ -403,6 +415,7 @@ def _told_of_creation(
     output: Output,
     sealing: Any,
     stamps: Any,
+    examined: Any,
     *,
     as_json: bool,
 ) -> None:
@@ -437,6 +450,7 @@ def _told_of_creation(
                 "weaknesses": sorted(made.weaknesses),
                 "changed_directories": list(made.changed_directories),
                 "warnings": [finding_json(finding) for finding in plan.findings],
+                **examined,
             }
         )
         return

@@ -9,6 +9,7 @@ import typer
 from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
+    identify_option,
     key_dir_option,
     key_option,
     passphrases_option,
@@ -82,6 +83,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         ] = False,
         describe: Annotated[str, describe_option()] = "",
         ask: Annotated[bool, ask_option()] = False,
+        identify: Annotated[bool | None, identify_option()] = None,
         wait: Annotated[
             float,
             typer.Option(
@@ -99,6 +101,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         from archiver.describe.owed import checked_policy
         from archiver.ingest import IngestOptions
         from archiver.seal import CreateOptions
+        from archiver.seal.examine import examining
         from archiver.vault import check_case
 
         check_case(case)
@@ -136,12 +139,20 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                 now,
                 require_stamp=chosen.proof.time_stamps > 0,
             )
-        create = CreateOptions(
-            policy=chosen, now=now, identifier="", sealing=sealing, tag_files=described.files
-        )
-        options = IngestOptions(create=create, again=again, wait_seconds=wait)
-        made = _take_in(opened, case, sources, plan, options, output)
+        with examining(chosen, identify=identify) as examiner:
+            create = CreateOptions(
+                policy=chosen,
+                now=now,
+                identifier="",
+                sealing=sealing,
+                tag_files=described.files,
+                examine=examiner,
+            )
+            options = IngestOptions(create=create, again=again, wait_seconds=wait)
+            made = _take_in(opened, case, sources, plan, options, output)
         described.used()
+        for warning in examiner.warnings if examiner else ():
+            output.warning(warning)
         stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
         if as_json:
             output.json(
@@ -154,6 +165,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                     "signed": sealing is not None,
                     "recovered": made.recovered,
                     "time_stamps": stamps_json(stamps),
+                    **(examiner.summary if examiner else {}),
                 }
             )
         else:

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from archiver.cli.options import (
+    identify_option,
     key_dir_option,
     key_option,
     passphrases_option,
@@ -153,6 +154,7 @@ def _add_run(app: typer.Typer, summary: str) -> None:
             bool,
             typer.Option("--log-names", help=_("Let the log name files: it travels further.")),
         ] = False,
+        identify: Annotated[bool | None, identify_option()] = None,
         as_json: Annotated[
             bool, typer.Option("--json", help=_("Answer in JSON when it ends."))
         ] = False,
@@ -172,6 +174,7 @@ def _add_run(app: typer.Typer, summary: str) -> None:
             names=log_names,
             as_json=as_json,
             quiet=quiet,
+            identify=identify,
         )
         keys = Keys(
             names=key or [],

@@ -48,8 +48,9 @@ from archiver.ingest.batch import Source, StagedItem
 from archiver.ingest.derivations import unknown_items
 from archiver.ingest.numbers import IngestOptions
 from archiver.policy import Policy
-from archiver.seal import CreateOptions, FileList, Sealing, plan_sources
+from archiver.seal import CreateOptions, Examine, FileList, Sealing, plan_sources
 from archiver.seal.batch import Order, StagedBag, commit_bags, discard_bags, stage_bags
+from archiver.seal.examine import UnwantedError
 from archiver.seal.plain import PlainSourceError, refuse_plain
 from archiver.vault import Vault
 from archiver.vault.records import reading
@@ -93,6 +94,7 @@ class SinkOptions:
     wait_seconds: float = 10.0
     workers: int | None = None
     progress: Progress = field(default_factory=Silent)
+    examine: Examine | None = None
 
     def create(self, identifier: str = "") -> CreateOptions:
         """For the bags of one batch. Raises KeyringError."""
@@ -103,6 +105,7 @@ class SinkOptions:
             algorithms=self.algorithms,
             info=self.info,
             sealing=self.sealing(),
+            examine=self.examine,
             verify_after=True,
             workers=self.workers,
         )
@@ -565,6 +568,8 @@ def _told(error: ArchiverError | OSError) -> ArchiverError:
 
 
 def _reason(error: ArchiverError) -> str:
+    if isinstance(error, UnwantedError):
+        return error.reason
     findings = getattr(error, "findings", None)
     if findings is not None:  # the plan's; their paths are left out
         return "; ".join(dict.fromkeys(f"{_(one.message)} ({one.code})" for one in findings))
