@@ -122,7 +122,7 @@ def test_a_bag_in_a_zip_is_judged_like_any(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("linked", [False, True])
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_an_archive_can_not_make_us_read_it_over_and_over(tmp_path: Path, linked: bool) -> None:
     """Behind forty megabytes: a thousand files in the wrong order, or names of one file."""
     closed = age_file()

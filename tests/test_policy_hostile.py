@@ -225,7 +225,7 @@ def test_a_chain_that_is_too_long(tmp_path: Path) -> None:
     ],
     ids=range(14),
 )
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_hostile_files_are_refused_soon_and_in_few_words(tmp_path: Path, text: str) -> None:
     with pytest.raises(PolicyError) as raised:
         checked_policy(

@@ -69,6 +69,10 @@ LIMITS = {
         " show is true, nor that no other version was kept."
     ),
 }
+_DESCRIBE = N_(
+    "Describe it when it is packed (--describe FILE.toml), or an item of a vault later:"
+    " archiver describe ID."
+)
 HINTS = {
     "E-TRU-002": N_(
         "Name whom you trust, with a certificate you have from outside of the bag: --trust ca.pem"
@@ -85,10 +89,9 @@ HINTS = {
     ),
     "E-TRU-006": N_("Get the newest trust list, and compare its CA's fingerprint."),
     "E-POL-002": N_("Add a signature: archiver bag sign BAG --key NAME."),
-    "E-POL-010": N_(
-        "Describe it when it is packed (--describe FILE.toml), or an item of a vault later:"
-        " archiver describe ID."
-    ),
+    "E-POL-010": _DESCRIBE,
+    "E-POL-012": _DESCRIBE,
+    "E-POL-040": N_("Take statements with 'archiver statement new'; it encrypts before it packs."),
     "E-POL-003": N_("Get a time stamp: archiver bag timestamp BAG --tsa URL; name its root."),
     "U-TRU-007": N_("Name the certificate of the revocation list's issuer with --trust."),
     "E-SIG-001": N_("Get a sealed copy, or sign the bag: archiver bag sign BAG --key NAME."),
