@@ -32,6 +32,7 @@ __all__ = [
     "Permission",
     "Withdrawal",
     "check_code",
+    "check_purpose_word",
     "check_scope",
     "decide",
     "is_statement",
@@ -45,7 +46,7 @@ ALL = "all"
 CODE = re.compile(r"[A-Z]{1,3}-[0-9]{1,6}")
 """A code for a person, W-07: it can be no name."""
 _EVENT, _WITHDRAWN = "modification", "withdrawn"
-BASES = ("yes", "asked", "confirmed")
+BASES = ("yes", "asked", "confirmed", "none")
 
 
 class ConsentError(ArchiverError):
@@ -67,7 +68,8 @@ class Withdrawal:
 class Permission:
     """Why an item may be handed out for ``purpose``. ``basis``: the witness said "yes", was
     "asked" again (``words`` say how it was answered; they stand in the receipt alone), or
-    somebody with the code ``confirmed_by`` has "confirmed" it without the description.
+    somebody with the code ``confirmed_by`` has "confirmed" it without the description; "none":
+    the item is no statement, and nobody has to be asked.
     """
 
     purpose: str

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +26,8 @@ __all__ = [
     "decrypt_bytes",
     "encrypt",
     "encrypt_bytes",
+    "join_identities",
+    "lock_identity",
     "new_identity",
     "parse_recipient",
     "read_identities",
@@ -86,6 +88,11 @@ def new_identity() -> tuple[str, str]:
     identity = _pyrage().x25519.Identity.generate()
     recipient = str(identity.to_public())
     return f"# public key: {recipient}\n{identity}\n", recipient
+
+
+def lock_identity(text: str, passphrase: bytes) -> bytes:
+    """An identity file's text, encrypted with a passphrase as ``age -p`` does."""
+    return bytes(_pyrage().passphrase.encrypt(text.encode(), passphrase.decode("utf-8")))
 
 
 def parse_recipient(text: str, place: str = "") -> str:
@@ -185,6 +192,11 @@ def read_identities(
             hint=_("Such a file is made with 'archiver statement key -o FILE' or age-keygen."),
         )
     return Identities(tuple(found))
+
+
+def join_identities(several: Iterable[Identities]) -> Identities:
+    """All of their keys."""
+    return Identities(tuple(key for one in several for key in one._keys))
 
 
 def _identity_hint(line: str) -> str:
@@ -332,8 +344,3 @@ def decrypt_bytes(data: bytes, identities: Identities, limit: int) -> bytes:
     out = _Limited(limit)
     decrypt(io.BytesIO(data), out, identities)
     return out.getvalue()
-
-
-def same_keys(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    """Recipients that are in both."""
-    return [one for one in first if one in set(second)]

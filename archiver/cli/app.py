@@ -64,6 +64,11 @@ GROUPS = {
     "incident": N_("Copies that were not good: which are open, and why some are to stay so."),
     "replica": N_("Keep copies of the vault's bags in other places."),
     "receipt": N_("Sign receipts of what was handed out, file them, list those still open."),
+    "statement": N_(
+        "Statements of witnesses: encrypted before anything is written, sealed with nothing but a"
+        " code in clear, opened by those who hold a key."
+    ),
+    "consent": N_("What a witness allows, and has withdrawn: exports obey it."),
     "bag": N_("Make, check, sign and look at bags."),
     "key": N_("Make and keep keys: a CA, signers, the trust list. 'archiver setup' guides you."),
     "timestamp": N_(

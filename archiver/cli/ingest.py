@@ -25,7 +25,7 @@ from archiver.cli.vault import (
 from archiver.errors import UsageError
 from archiver.i18n import _
 
-__all__ = ["add_ingest", "add_withdraw"]
+__all__ = ["add_ingest", "add_withdraw", "refuse_unsigned"]
 
 
 def add_ingest(app: typer.Typer, summary: str) -> None:
@@ -98,7 +98,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             )
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         policy, now = load_policy(opened.policy), datetime.now(UTC)
-        _refuse_unsigned(key or [], policy, unsigned=unsigned)
+        refuse_unsigned(key or [], policy, unsigned=unsigned)
         plan = None if adopt else _plan(opened, case, sources, output, encode_names=encode_names)
         sealing = None
         if key:
@@ -161,7 +161,8 @@ def _take_in(
         progress.clear()
 
 
-def _refuse_unsigned(keys: list[str], policy: Any, *, unsigned: bool) -> None:
+def refuse_unsigned(keys: list[str], policy: Any, *, unsigned: bool) -> None:
+    """Raises UsageError where it is neither said who signs nor that nobody does."""
     if unsigned and (keys or policy.proof.signatures):
         raise UsageError(
             _("--unsigned doesn't go with --key or a policy that requires signatures"),
