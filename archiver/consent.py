@@ -229,7 +229,7 @@ def _has_expired(text: str, now: datetime) -> bool:
             return now > (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
         year, month, day = (*map(int, text.split("-")), 0, 0)[:3]
         if day:
-            return now.date() > date(year, month, day)
+            return now.astimezone(UTC).date() > date(year, month, day)
         after = date(year + 1, 1, 1) if month in (0, 12) else date(year, month + 1, 1)
         return now >= datetime.combine(after, time(), UTC)
     except ValueError:

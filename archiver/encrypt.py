@@ -38,6 +38,7 @@ MAX_KEY_FILE_BYTES = 1 << 16
 _RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 _SECRET = re.compile(r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}")
 _HEADER, _ARMOR = b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----"
+_ARMOR_END = b"-----END AGE ENCRYPTED FILE-----"
 
 
 class Reader(Protocol):
@@ -230,6 +231,8 @@ def _unarmored(data: bytes) -> bytes:
     if not data.startswith(_ARMOR):
         return data
     lines = data.strip().splitlines()
+    if lines[-1] != _ARMOR_END:
+        raise ValueError
     return base64.b64decode(b"".join(lines[1:-1]), validate=True)
 
 

@@ -107,9 +107,10 @@ def parse_contents(data: bytes) -> Contents:
     try:
         if set(record) != {"case", "files", "others", "witness_code"}:
             raise ValueError
-        if len(record["files"]) > MAX_FILES:
+        listed = _of(list, record["files"])
+        if len(listed) > MAX_FILES:
             raise ValueError
-        files = tuple(_file(one, number) for number, one in enumerate(record["files"], start=1))
+        files = tuple(_file(one, number) for number, one in enumerate(listed, start=1))
         return Contents(
             case=_of(str, record["case"]),
             code=_of(str, record["witness_code"]),
