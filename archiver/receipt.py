@@ -15,6 +15,7 @@ elsewhere. No person is named in it: who signs it is named by the signature.
     archive-sha256 <of the .tar or .zip>
     archive-size <in bytes>
     purpose <one line, where the exporter gave one>
+    consent <purpose, and why it is allowed: yes, asked, confirmed; of statements>
     en I have received …
     es He recibido …
 """
@@ -85,6 +86,7 @@ class Receipt:
     tag_manifest_sha512: str
     archive: Archive | None = None
     purpose: str = ""
+    consent: str = ""
 
     def __post_init__(self) -> None:
         well_formed = (
@@ -96,6 +98,8 @@ class Receipt:
             and (self.archive is None) == (self.form == "directory")
             and (not self.purpose or _is_line(self.purpose))
             and len(self.purpose) <= _MAX_PURPOSE
+            and (not self.consent or _is_line(self.consent))
+            and len(self.consent) <= 2 * _MAX_PURPOSE
         )
         if not well_formed or (self.archive and not _SHA256.fullmatch(self.archive.sha256)):
             raise ValueError("not a receipt")
@@ -121,6 +125,8 @@ class Receipt:
             lines.append(f"archive-size {self.archive.size_bytes}")
         if self.purpose:
             lines.append(f"purpose {self.purpose}")
+        if self.consent:
+            lines.append(f"consent {self.consent}")
         return "".join(f"{line}\n" for line in (*lines, *_DECLARATION)).encode("utf-8")
 
 
@@ -168,6 +174,7 @@ def parse_receipt(data: bytes) -> Receipt:
             tag_manifest_sha512=values["tag-manifest-sha512"],
             archive=_archive(values),
             purpose=values.get("purpose", ""),
+            consent=values.get("consent", ""),
         )
         if title != _TITLE or receipt.text() != data:
             raise ValueError

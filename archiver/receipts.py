@@ -77,11 +77,17 @@ class HandedOut:
 # -- what the log tells
 
 
-def exporting(receipt: Receipt, exporters: Sequence[str], now: datetime) -> Event:
+def exporting(
+    receipt: Receipt,
+    exporters: Sequence[str],
+    now: datetime,
+    consent: Mapping[str, str] | None = None,
+) -> Event:
     """The event that says: this is being handed out, and was read back. ``exporters`` have
-    signed the receipt: the fingerprints of their certificates.
+    signed the receipt: the fingerprints of their certificates. ``consent`` says why it may
+    be, where a witness is asked.
     """
-    detail = {
+    detail: dict[str, Any] = {
         "act": _EXPORT,
         "form": receipt.form,
         "item": receipt.item,
@@ -89,6 +95,8 @@ def exporting(receipt: Receipt, exporters: Sequence[str], now: datetime) -> Even
         "receipt_sha256": hashlib.sha256(receipt.text()).hexdigest(),
         "signers": sorted(exporters),
     }
+    if consent:
+        detail["consent"] = dict(consent)
     return Event(type=_EVENT, at=now, detail=detail)
 
 

@@ -68,6 +68,11 @@ GROUPS = {
         "Say what something is: forms to fill in, what is wrong with one, what is still owed."
     ),
     "policy": N_("What is asked of bags: the policies, what holds by them, what a bag lacks."),
+    "statement": N_(
+        "Statements of witnesses: encrypted before anything is written, sealed with nothing but a"
+        " code in clear, opened by those who hold a key."
+    ),
+    "consent": N_("What a witness allows, and has withdrawn: exports obey it."),
     "bag": N_("Make, check, sign and look at bags."),
     "key": N_("Make and keep keys: a CA, signers, the trust list. 'archiver setup' guides you."),
     "timestamp": N_(

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from archiver.cli.agekeys import begin_in_secret, identities_option
+from archiver.cli.consent import permission_for
 from archiver.cli.options import key_dir_option, key_option, passphrases_option
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
@@ -47,6 +49,37 @@ def add_export(app: typer.Typer, summary: str) -> None:
                 help=_("What for, in one line: it stands in the receipt, never in the log."),
             ),
         ] = "",
+        consent_for: Annotated[
+            str,
+            typer.Option(
+                "--for",
+                metavar="PURPOSE",
+                help=_(
+                    "Of a statement: what it is handed out for, as the witness was asked (lawyer,"
+                    " prosecutor, international, court, media, publication, research)."
+                ),
+            ),
+        ] = "",
+        identity: Annotated[
+            list[str] | None,
+            identities_option(_("Read what the witness allows with this age identity file.")),
+        ] = None,
+        asked: Annotated[
+            str,
+            typer.Option(
+                "--asked",
+                metavar="TEXT",
+                help=_("What the witness answered when asked: it stands in the receipt. No names."),
+            ),
+        ] = "",
+        confirmed_by: Annotated[
+            str,
+            typer.Option(
+                "--consent-confirmed-by",
+                metavar="CODE",
+                help=_("Who has confirmed that the witness allows it, by code: it is logged."),
+            ),
+        ] = "",
         key: Annotated[
             list[str] | None,
             key_option(_("Sign the receipt, as the one who hands out (repeatable).")),
@@ -75,9 +108,24 @@ def add_export(app: typer.Typer, summary: str) -> None:
         with reading(opened) as records:
             one = find_item(records, item)
         now, files = datetime.now(UTC), passphrase_file or []
+        if identity:
+            begin_in_secret(output)
+        permission = permission_for(
+            opened,
+            one,
+            purpose=consent_for,
+            identity=identity or [],
+            asked=asked,
+            confirmed_by=confirmed_by,
+            now=now,
+        )
         signers = load_signers(key, key_dir, files, now) if key else ()
         request = ExportRequest(
-            form=chosen, receipt=secrets.token_hex(16), purpose=purpose, signers=signers
+            form=chosen,
+            receipt=secrets.token_hex(16),
+            purpose=purpose,
+            signers=signers,
+            permission=permission,
         )
         progress = progress_for(quiet=quiet or as_json)
         try:

@@ -28,7 +28,7 @@ from archiver.cli.vault import (
 from archiver.errors import UsageError
 from archiver.i18n import _
 
-__all__ = ["add_ingest", "add_withdraw"]
+__all__ = ["add_ingest", "add_withdraw", "refuse_unsigned"]
 
 
 def add_ingest(app: typer.Typer, summary: str) -> None:
@@ -116,7 +116,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             )
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         chosen, now = checked_policy(policy or opened.policy), datetime.now(UTC)
-        _refuse_unsigned(key or [], chosen, unsigned=unsigned)
+        refuse_unsigned(key or [], chosen, unsigned=unsigned)
         plan = None if adopt else _plan(opened, case, sources, output, encode_names=encode_names)
         _refuse_plain(plan, sources, chosen)
         described = find_description(
@@ -217,7 +217,8 @@ def _take_in(
         progress.clear()
 
 
-def _refuse_unsigned(keys: list[str], policy: Any, *, unsigned: bool) -> None:
+def refuse_unsigned(keys: list[str], policy: Any, *, unsigned: bool) -> None:
+    """Raises UsageError where it is neither said who signs nor that nobody does."""
     if unsigned and (keys or policy.proof.signatures):
         raise UsageError(
             _("--unsigned doesn't go with --key or a policy that requires signatures"),

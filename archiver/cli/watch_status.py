@@ -15,10 +15,10 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.output import Output, printable
-from archiver.errors import NotFoundError, StorageError, UsageError
+from archiver.errors import ArchiverError, NotFoundError, StorageError, UsageError
 from archiver.i18n import N_, _
 
-__all__ = ["add_status", "remember_folder"]
+__all__ = ["add_status", "is_watched", "remember_folder"]
 
 _SHOWN = 20
 _ARCHIVED, _CHANGED, _LOST, _UNDECIDED = "archived", "changed", "lost", "undecided"
@@ -239,6 +239,15 @@ def _found(journals: Iterable[_Place], file: str) -> list[tuple[_Place, bytes]]:
             hint=_("See 'archiver watch status'."),
         )
     return found
+
+
+def is_watched(file: str) -> bool:
+    """Whether a file lies in a folder that this user watches, or has watched."""
+    try:
+        with _journals() as journals:
+            return bool(_found(journals, file))
+    except (ArchiverError, OSError):
+        return False
 
 
 def _ask(what: str, place: _Place, path: bytes) -> str:

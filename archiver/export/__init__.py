@@ -4,6 +4,8 @@ Job: the workflow: a good copy, the export, what the log says of it, in an order
 export can be in anybody's hands that the log doesn't know. Limits: sends nothing; the vault's
 bags are only read.
 
+0. What a witness has withdrawn is not handed out (:mod:`archiver.consent`); this is asked once
+   more in step 3.
 1. A copy is read in full and found to be what was sealed: the vault's own, else a replica.
 2. It is written to hidden staging beside the destination, synced, read back, and compared
    with what the log kept at the sealing.
@@ -29,6 +31,7 @@ from archiver.bag.pack import list_entries, pack_directory, pack_tar, pack_zip
 from archiver.bag.progress import Progress, Silent
 from archiver.bag.stage import Staging
 from archiver.catalog.model import SEALED, Item
+from archiver.consent import Permission, refuse_without
 from archiver.errors import (
     ArchiverError,
     DestinationError,
@@ -61,13 +64,15 @@ _PACK = {"tar": pack_tar, "zip": pack_zip}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
     """How an item is to be handed out: ``receipt`` is the receipt's identifier, 32
-    hexadecimal digits by chance; ``signers`` sign it for the house.
+    hexadecimal digits by chance; ``signers`` sign it for the house; ``permission`` says why a
+    statement may be.
     """
 
     form: str
     receipt: str
     purpose: str = ""
     signers: tuple[SigningKey, ...] = ()
+    permission: Permission | None = None
     wait_seconds: float = 60.0
     workers: int | None = None
 
@@ -112,6 +117,7 @@ def export(
     run = _Run(vault, item, request, progress or Silent(), say)
     sealed = run.sealed_digest()
     check_purpose(request.purpose)
+    refuse_without(vault, item, request.permission)
     staging = Staging(destination, "export")
     try:
         check_destination(vault, destination)
@@ -259,6 +265,7 @@ class _Run:
                 tag_manifest_sha512=sealed,
                 archive=_archive(staged),
                 purpose=check_purpose(self.request.purpose),
+                consent=self.request.permission.line() if self.request.permission else "",
             )
         except ValueError as error:
             raise VaultError(
@@ -272,8 +279,11 @@ class _Run:
         with writing(self.vault, f"export {case}", self.request.wait_seconds) as records:
             if case in records.broken:
                 raise records.broken[case]
+            permission = self.request.permission
+            refuse_without(self.vault, self.item, permission)  # withdrawn since it began
             keep_receipt(self.vault, receipt, signatures)
-            records.append(case, [exporting(receipt, list(signatures), receipt.at)])
+            told = permission.detail() if permission else None
+            records.append(case, [exporting(receipt, list(signatures), receipt.at, told)])
 
     @contextlib.contextmanager
     def withdrawn_unless_gone(

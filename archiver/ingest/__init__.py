@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from archiver.bag.model import BagInfo
 from archiver.bag.plan import Plan
@@ -50,6 +51,7 @@ from archiver.verify import VerificationReport
 __all__ = [
     "IngestOptions",
     "Ingested",
+    "Told",
     "bag_key",
     "ingest",
     "ingest_bag",
@@ -75,6 +77,16 @@ class Ingested:
     recovered: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the log says of a source: a ``key`` instead of :func:`source_key`, where what that
+    is a digest of could be guessed, and what it keeps beside the bag's digests.
+    """
+
+    key: str
+    more: Mapping[str, Any]
+
+
 def ingest(
     vault: Vault,
     case: str,
@@ -82,10 +94,12 @@ def ingest(
     plan: Plan,
     options: IngestOptions,
     *,
+    told: Told | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Ingested:
-    """Make a sealed bag of ``plan`` in ``vault``, as the next item of ``case``.
+    """Make a sealed bag of ``plan`` in ``vault``, as the next item of ``case``. ``told`` is what
+    the log is to say of it.
 
     Raises ArchiverError; then the case's log is as it was, or says what was begun.
     """
@@ -94,9 +108,10 @@ def ingest(
         named = BagInfo((("External-Identifier", item.item), *options.create.info))
         create = replace(options.create, info=named, verify_after=True)
         create_bag(plan, path, create, progress=progress, say=say)
-        return Payload(plan.files, plan.size_bytes)
+        return Payload(plan.files, plan.size_bytes, told.more if told else {})
 
-    key, made_it = source_key(vault, sources, plan), made_of(plan)
+    key = told.key if told else source_key(vault, sources, plan)
+    made_it = made_of(plan)
     work = _Work(case=case, key=key, make=make, made_it=made_it)
     done = _take_in(vault, work, options, say)
     if done.recovered and not _is_described_so(done.path, options):

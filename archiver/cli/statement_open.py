@@ -1,0 +1,214 @@
+"""``archiver statement open``: for those who hold the key."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
+from archiver.cli.output import Output, count_files, human_size, printable
+from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
+from archiver.errors import FormatError, UsageError
+from archiver.i18n import _
+
+if TYPE_CHECKING:
+    from archiver.bag.tree import BagTree
+    from archiver.encrypt import Identities
+    from archiver.statement.opening import Opened
+
+__all__ = ["add_open", "described_lines"]
+
+
+def add_open(app: typer.Typer) -> None:
+    """``open``."""
+
+    @app.command(
+        "open",
+        help=_(
+            "Open a statement with a secret key: the description is shown, the files are written"
+            " to a new directory with -o. The bag is checked first. Who sealed it is told by"
+            " 'archiver bag verify'."
+        ),
+        epilog=_(
+            "Example: archiver statement open caso-014-E-0003 --identity /media/stick/reader.key"
+            " -o opened"
+        ),
+    )
+    def open_one(
+        wanted: Annotated[
+            str,
+            typer.Argument(
+                metavar="ID|BAG",
+                help=_("An item, or a bag: a directory, .tar, .tar.gz or .zip."),
+                show_default=False,
+            ),
+        ],
+        identity: Annotated[list[str], identities_option()],
+        destination: Annotated[
+            str,
+            typer.Option(
+                "--output",
+                "-o",
+                metavar="DIR|-",
+                help=_("A new directory for its files; - writes the only one to standard output."),
+            ),
+        ] = "",
+        who: Annotated[
+            bool,
+            typer.Option("--who", help=_("Who the witness is: needs the identity's own key.")),
+        ] = False,
+        damaged: Annotated[
+            bool, typer.Option("--damaged", help=_("Open a bag that is not intact, too."))
+        ] = False,
+        vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        quiet: Annotated[
+            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
+        ] = False,
+    ) -> int:
+        from archiver.statement.opening import open_identity, refuse_place
+
+        output = Output(quiet=quiet)
+        begin_in_secret(output)
+        if who and destination:
+            raise UsageError(
+                _("--who doesn't go with --output"), hint=_("Open the statement without --who.")
+            )
+        named = vault or os.environ.get("ARCHIVER_VAULT", "")
+        opened = find_vault(vault, catalog) if named else None
+        if destination not in ("", "-"):
+            refuse_place(destination, opened)
+        with _checked(wanted, opened, output, damaged=damaged) as (tree, code):
+            identities = load_identities(identity)
+            if who:
+                _tell_who(open_identity(tree, identities, code), output, as_json=as_json)
+            else:
+                _open(tree, code, identities, destination, output, as_json=as_json)
+        return 0
+
+
+@contextmanager
+def _checked(
+    wanted: str, vault: Any, output: Output, *, damaged: bool
+) -> Iterator[tuple[BagTree, str]]:
+    """The bag's files, once it was checked, and the code that it tells in clear."""
+    from archiver.bag.opening import open_tree
+    from archiver.findings import Findings
+    from archiver.statement.staging import CODE_LABEL
+
+    path, item = wanted, None
+    if not os.path.exists(wanted):
+        from archiver.vault.records import reading
+
+        if vault is None:
+            find_vault("")  # says that none was named
+        with reading(vault) as records:
+            item = find_item(records, wanted)
+        path = vault.bag_path(item.case, item.item)
+    elements = _verify(path, item, output, damaged=damaged)
+    codes = [value for label, value in elements if label == CODE_LABEL]
+    tree = open_tree(path, Findings())
+    try:
+        yield tree, codes[0] if codes else ""
+    finally:
+        tree.close()
+
+
+def _verify(path: str, item: Any, output: Output, *, damaged: bool) -> Any:
+    """Read the whole bag; what its bag-info.txt says. Raises FormatError, NotFoundError."""
+    from archiver.cli.progress import progress_for
+    from archiver.fixity import Result, judge
+    from archiver.verify import Verdict, verify_bag
+
+    progress = progress_for(quiet=output.quiet)
+    try:
+        report = verify_bag(path, progress=progress)
+    finally:
+        progress.clear()
+    if item is not None:
+        intact = judge(report, item)[0] is Result.GOOD
+    else:
+        intact = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
+    if not intact:
+        text = _("{path} is not intact").format(path=path)
+        if not damaged:
+            raise FormatError(
+                text, hint=_("See 'archiver bag verify'. Take another copy, or say --damaged.")
+            )
+        output.warning(text)
+    return report.facts.info.elements
+
+
+def _open(
+    tree: BagTree,
+    code: str,
+    identities: Identities,
+    destination: str,
+    output: Output,
+    *,
+    as_json: bool,
+) -> None:
+    from archiver.statement.opening import open_statement, restore, write_single
+
+    opened = open_statement(tree, identities)
+    if code and code != opened.contents.code:
+        raise FormatError(_("the bag tells of another witness than the statement in it"))
+    if destination == "-":
+        sys.stdout.flush()
+        write_single(tree, opened.contents, identities, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    if destination:
+        restore(tree, opened.contents, identities, destination)
+    if as_json:
+        output.json(_as_json(opened))
+        return
+    for line in described_lines(opened.description.values):
+        output.line(line)
+    size = human_size(sum(one.size for one in opened.contents.files))
+    output.line(f"{count_files(len(opened.contents.files))}, {size}")
+    for one in opened.contents.files:
+        output.line("  " + printable(one.name or one.path) + f"  {human_size(one.size)}")
+    if destination:
+        output.say(_("{path}: in clear; whoever reads this disk reads it").format(path=destination))
+
+
+def _as_json(opened: Opened) -> dict[str, object]:
+    return {
+        "schema": "archiver/statement-open/1",
+        "code": opened.contents.code,
+        "case": opened.contents.case,
+        "description": dict(opened.description.values),
+        "recorded": dict(opened.description.recorded),
+        "files": [
+            {"path": one.path, "name": one.name, "bytes": one.size, "sha256": one.sha256}
+            for one in opened.contents.files
+        ],
+    }
+
+
+def _tell_who(record: Mapping[str, Any], output: Output, *, as_json: bool) -> None:
+    if as_json:
+        output.json({"schema": "archiver/statement-identity/1", **record})
+        return
+    output.line(printable(f"{record['case']} {record['witness_code']}"))
+    for line in described_lines(record["identity"]):
+        output.line(line)
+
+
+def described_lines(values: Any, indent: str = "") -> Iterator[str]:
+    """What somebody else has written, a line for each thing, fit for a terminal."""
+    pairs = values.items() if isinstance(values, Mapping) else ((None, one) for one in values)
+    for key, value in pairs:
+        head = indent + ("-" if key is None else printable(f"{key}:"))
+        if isinstance(value, list | Mapping):
+            yield head
+            yield from described_lines(value, indent + "  ")
+        else:
+            yield f"{head} {printable(str(value))}"

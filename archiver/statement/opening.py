@@ -1,0 +1,315 @@
+"""Statements are opened, by those who hold a key.
+
+Job: description, payload and identity out of a bag that was checked before. Limits: checks no
+bag and no signature (:mod:`archiver.verify`); age tells nobody who has encrypted something.
+
+The bag may be a stranger's, and what is encrypted in it too: every ciphertext has to be the
+one that the list of files tells of, every plain text what it says, and no name leads out of
+the directory that is made. What was opened appears whole, in one rename, or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from archiver.bag.stage import refuse_existing, refuse_within_bag
+from archiver.bag.tree import BagTree
+from archiver.catalog.model import Item
+from archiver.describe import Description
+from archiver.describe.description import DESCRIPTION_PATH as PLAIN_PATH
+from archiver.describe.description import MAX_DESCRIPTION_BYTES
+from archiver.encrypt import Identities, Writer, decrypt, decrypt_bytes
+from archiver.errors import (
+    DestinationError,
+    FormatError,
+    KeyringError,
+    UnreadableError,
+    UsageError,
+    storage_error,
+)
+from archiver.filesystem import (
+    RenameFallback,
+    read_regular,
+    rename_no_replace,
+    sync_directory,
+    sync_tree,
+)
+from archiver.findings import Findings
+from archiver.i18n import _
+from archiver.statement.envelope import (
+    DESCRIPTION_PATH,
+    FILES_PATH,
+    IDENTITY_PATH,
+    MAX_RECORD_BYTES,
+    Contents,
+    PlainFile,
+    parse_contents,
+    parse_identity,
+    restored_names,
+)
+from archiver.storage.local import MARK_FILE
+from archiver.vault import CONFIG_FILE, Vault
+
+__all__ = [
+    "Opened",
+    "described",
+    "open_identity",
+    "open_statement",
+    "refuse_place",
+    "restore",
+    "write_single",
+]
+
+_OVERHEAD_BYTES = 1 << 16
+"""A ciphertext's header and tags: at most so much more than a small plain text."""
+_PORTION = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A statement's description and what it consists of."""
+
+    description: Description
+    contents: Contents
+
+
+def open_statement(tree: BagTree, identities: Identities) -> Opened:
+    """Read a statement's own records. Raises KeyringError where no key opens it, FormatError
+    where something in it is not what the list of files tells of.
+    """
+    data = _read(tree, FILES_PATH, MAX_RECORD_BYTES)
+    contents = parse_contents(decrypt_bytes(data, identities, MAX_RECORD_BYTES))
+    cipher = _read(tree, DESCRIPTION_PATH, MAX_DESCRIPTION_BYTES)
+    if hashlib.sha256(cipher).hexdigest() != contents.others[DESCRIPTION_PATH]:
+        raise _exchanged(DESCRIPTION_PATH)
+    description = Description.parse(decrypt_bytes(cipher, identities, MAX_DESCRIPTION_BYTES))
+    said = (description.kind, description.values.get("witness_code"))
+    if said != ("statement", contents.code):
+        raise FormatError(_("the description is of another statement"))
+    _compare_names(tree, contents)
+    return Opened(description, contents)
+
+
+def _compare_names(tree: BagTree, contents: Contents) -> None:
+    """Nothing is missing, and nothing lies in the payload that the list doesn't tell of."""
+    told = {FILES_PATH, *(one.path for one in contents.files)}
+    told |= {path for path in contents.others if path.startswith("data/")}
+    found = {path for listing in tree.walk(Findings(), payload=True) for path in listing.paths()}
+    for path in sorted(told ^ found):
+        raise FormatError(
+            _("{path}: the statement's list of files and its payload differ").format(path=path)
+        )
+
+
+def _exchanged(path: str) -> FormatError:
+    return FormatError(
+        _("{path} is not the ciphertext that the statement's list of files tells of").format(
+            path=path
+        ),
+        hint=_("It was exchanged before the bag was sealed, or it is another statement's."),
+    )
+
+
+def _read(tree: BagTree, path: str, limit: int) -> bytes:
+    with _opened(tree, path) as file:
+        data = file.read(limit + _OVERHEAD_BYTES + 1)
+    if len(data) > limit + _OVERHEAD_BYTES:
+        raise FormatError(_("{path} is longer than it may be").format(path=path))
+    return data
+
+
+@contextlib.contextmanager
+def _opened(tree: BagTree, path: str) -> Iterator[BinaryIO]:
+    try:
+        file = tree.open(path)
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        raise FormatError(
+            _("{path} is not there: the bag is no statement").format(path=path),
+            hint=_("Statements are made with 'archiver statement new'."),
+        ) from error
+    except OSError as error:
+        raise UnreadableError(
+            _("{path} can't be read: {reason}").format(path=path, reason=error.strerror or error)
+        ) from error
+    with file:
+        yield file
+
+
+def open_identity(tree: BagTree, identities: Identities, code: str = "") -> dict[str, Any]:
+    """Who the witness is: ``case``, ``witness_code``, ``identity``. ``code`` is what the bag
+    says in clear. Raises KeyringError, FormatError.
+    """
+    cipher = _read(tree, IDENTITY_PATH, MAX_RECORD_BYTES)
+    try:
+        record = parse_identity(decrypt_bytes(cipher, identities, MAX_RECORD_BYTES))
+    except KeyringError as error:
+        raise KeyringError(
+            error.message,
+            hint=_("The identity is encrypted for other keys than the statement."),
+        ) from None
+    if code and record["witness_code"] != code:
+        raise FormatError(_("the identity envelope is of another witness"))
+    return record
+
+
+# -- the payload
+
+
+def refuse_place(destination: str, vault: Vault | None) -> None:
+    """Raises DestinationError where plain text must not be put: over something, into a bag,
+    a vault or a replica.
+    """
+    refuse_existing(destination)
+    refuse_within_bag(destination)
+    places = [vault.path, *(one.directory for one in vault.replicas())] if vault else []
+    wanted = [os.stat(one) for one in places if os.path.isdir(one)]
+    place = os.path.realpath(os.path.dirname(os.path.abspath(destination)))
+    while True:
+        marked = any(os.path.lexists(os.path.join(place, one)) for one in (CONFIG_FILE, MARK_FILE))
+        if marked or any(os.path.samestat(os.stat(place), one) for one in wanted):
+            raise DestinationError(
+                _("{path} lies in the vault, or in a replica").format(path=destination),
+                hint=_("Plain text has no place there: choose another destination."),
+            )
+        place, before = os.path.dirname(place), place
+        if place == before:
+            return
+
+
+def restore(tree: BagTree, contents: Contents, identities: Identities, destination: str) -> None:
+    """The payload under its own names, in the new directory ``destination``, which only its
+    owner may enter. Raises ArchiverError; then nothing is left of it.
+    """
+    destination = os.path.abspath(destination)
+    staged = os.path.join(os.path.dirname(destination), f".archiver-opening-{secrets.token_hex(8)}")
+    try:
+        os.mkdir(staged, 0o700)
+        for one, name in zip(contents.files, restored_names(contents.files), strict=True):
+            _restore(tree, one, identities, os.path.join(staged, name))
+        sync_tree(staged)
+        with contextlib.suppress(RenameFallback):
+            rename_no_replace(staged, destination)
+        sync_directory(os.path.dirname(destination))
+    except FileExistsError as error:
+        raise DestinationError(_("{path} exists already").format(path=destination)) from error
+    except OSError as error:
+        raise storage_error(error, destination) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _restore(tree: BagTree, one: PlainFile, identities: Identities, path: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "wb") as file:
+        _decrypt(tree, one, identities, file)
+        file.flush()
+        if one.mtime_ns is not None:
+            with contextlib.suppress(OSError, OverflowError):  # a time that no disk can keep
+                os.utime(file.fileno(), ns=(one.mtime_ns, one.mtime_ns))
+
+
+def write_single(tree: BagTree, contents: Contents, identities: Identities, writer: Writer) -> None:
+    """A payload of one file as a stream, which can't be taken back: so it is read twice."""
+    if len(contents.files) != 1:
+        raise UsageError(
+            _("the statement has {count} files, and only one can go to standard output").format(
+                count=len(contents.files)
+            ),
+            hint=_("Give a directory: -o DIR."),
+        )
+    _decrypt(tree, contents.files[0], identities, _Nowhere())
+    _decrypt(tree, contents.files[0], identities, writer)
+
+
+def _decrypt(tree: BagTree, one: PlainFile, identities: Identities, writer: Writer) -> None:
+    """One payload file, which must be what the list tells of before and after."""
+    with _opened(tree, one.path) as file:
+        source, sink = _HashedReader(file), _HashedWriter(writer, one.size)
+        decrypt(source, sink, identities)
+        while source.read(_PORTION):  # pyrage reads no further than it must
+            pass
+    if source.digest.hexdigest() != one.cipher_sha256:
+        raise _exchanged(one.path)
+    if (sink.size, sink.digest.hexdigest()) != (one.size, one.sha256):
+        raise FormatError(
+            _("{path} holds something else than the statement's list of files says").format(
+                path=one.path
+            )
+        )
+
+
+class _Nowhere:
+    """Takes everything, keeps nothing."""
+
+    def write(self, data: bytes, /) -> None:
+        """See :class:`~archiver.encrypt.Writer`."""
+
+
+class _HashedReader:
+    """Reads, and hashes what was read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+
+    def read(self, size: int, /) -> bytes:
+        """See :class:`~archiver.encrypt.Reader`."""
+        data = self._file.read(size)
+        self.digest.update(data)
+        return data
+
+
+class _HashedWriter:
+    """Writes at most what was told, and hashes it."""
+
+    def __init__(self, writer: Writer, limit: int) -> None:
+        self._writer, self._limit = writer, limit
+        self.digest, self.size = hashlib.sha256(), 0
+
+    def write(self, data: bytes, /) -> None:
+        """See :class:`~archiver.encrypt.Writer`."""
+        self.size += len(data)
+        if self.size > self._limit:
+            raise FormatError(_("what is encrypted is longer than it may be"))
+        self.digest.update(data)
+        self._writer.write(data)
+
+
+# -- for those who ask what the witness allows
+
+
+def described(
+    vault: Vault, item: Item, identities: Callable[[], Identities] | None
+) -> Description | None:
+    """The description that an item was sealed with, which must be the one that the log tells
+    of; None where it is encrypted and there is no key. Raises ArchiverError.
+    """
+    found = item.detail.get("description")
+    told = found if isinstance(found, dict) else {}
+    path = told.get("path")
+    if path not in (PLAIN_PATH, DESCRIPTION_PATH):
+        raise FormatError(_("{item} has no description").format(item=item.item))
+    if path == DESCRIPTION_PATH and identities is None:
+        return None
+    place = os.path.join(vault.bag_path(item.case, item.item), *path.split("/"))
+    limit = MAX_DESCRIPTION_BYTES + _OVERHEAD_BYTES
+    try:
+        data = read_regular(place, limit)
+    except OSError as error:
+        raise UnreadableError(
+            _("{path} can't be read: {reason}").format(path=place, reason=error.strerror or error)
+        ) from error
+    if hashlib.sha256(data).hexdigest() != told.get("sha256"):
+        raise FormatError(
+            _("{path} is not the description that was sealed").format(path=place),
+            hint=_("See 'archiver audit'."),
+        )
+    if path == DESCRIPTION_PATH and identities is not None:
+        data = decrypt_bytes(data, identities(), MAX_DESCRIPTION_BYTES)
+    return Description.parse(data)

@@ -1,0 +1,176 @@
+"""Where a statement's ciphertexts are until they are in their bag, and what a kill leaves.
+
+Job: a directory in the vault, 0700, locked while its run is alive, in which nothing but
+ciphertext is ever written; what killed runs have left is brought to an end. Limits: encrypts
+nothing.
+
+Its name tells of the case and of a number made by chance, which is also the key of the item
+in the log: so nothing that could be guessed is ever made a digest of. A run that was killed
+leaves ciphertext here at most; the next run removes it, and ends the item's number: sealed
+where the bag is there and proves intact, else withdrawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from archiver.catalog.model import BEGUN, Item
+from archiver.custody import Event
+from archiver.errors import VaultError, storage_error
+from archiver.filesystem import read_regular
+from archiver.i18n import _
+from archiver.ingest import IngestOptions, withdraw
+from archiver.ingest.numbers import Payload, check_left, end, facts, is_named
+from archiver.statement.envelope import DESCRIPTION_PATH, MAX_RECORD_BYTES
+from archiver.vault import BAGS, Vault
+from archiver.vault.records import reading
+from archiver.verify import VerificationReport
+
+__all__ = ["CODE_LABEL", "KIND_LABEL", "Staged", "description_fact", "settle_left"]
+
+KIND_LABEL, CODE_LABEL = "Archiver-Kind", "Archiver-Code"
+"""In bag-info.txt: all that is told in clear."""
+_PREFIX = ".archiver-statement-"
+_NAME = re.compile(re.escape(_PREFIX) + r"(?P<case>[a-z0-9._-]{1,64})-(?P<token>[0-9a-f]{64})")
+_INTERRUPTED = "interrupted"
+_TRIES = 3
+
+
+class Staged:
+    """The directory of one run: ``payload`` is what becomes ``data/``."""
+
+    def __init__(self, vault: Vault, case: str) -> None:
+        self._vault, self._case = vault, case
+        self.token = self.path = self.payload = ""
+        self._lock = -1
+
+    @property
+    def key(self) -> str:
+        """The item's key in the log: by chance."""
+        return f"statement:{self.token}"
+
+    def __enter__(self) -> Self:
+        for attempt in range(_TRIES):
+            try:
+                self._make()
+                break
+            except OSError as error:
+                self.__exit__(None, None, None)
+                # Another run may have taken it for a dead one's in this very moment.
+                taken = isinstance(error, FileNotFoundError | BlockingIOError)
+                if not taken or attempt == _TRIES - 1:
+                    raise storage_error(error, self._vault.path) from error
+        return self
+
+    def _make(self) -> None:
+        self.token = secrets.token_hex(32)
+        name = f"{_PREFIX}{self._case}-{self.token}"
+        self.path = os.path.join(self._vault.path, BAGS, name)
+        self.payload = os.path.join(self.path, "payload")
+        os.mkdir(self.path, 0o700)
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.mkdir(self.payload, 0o700)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def create(self, path: str) -> Any:
+        """A new file for the ciphertext ``data/…`` at ``path``, unbuffered. Raises OSError."""
+        place = os.path.join(self.payload, path.removeprefix("data/"))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return open(os.open(place, flags, 0o600), "wb", buffering=0)
+
+
+def description_fact(data: bytes, code: str) -> dict[str, str]:
+    """What the log keeps of a statement's description, which are the bytes of its ciphertext."""
+    return {
+        "code": code,
+        "kind": "statement",
+        "path": DESCRIPTION_PATH,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def settle_left(vault: Vault, options: IngestOptions) -> list[str]:
+    """Bring to an end what killed runs have left, and remove their ciphertext; the items that
+    it was about. Raises ArchiverError where that can't be done.
+    """
+    try:
+        names = os.listdir(os.path.join(vault.path, BAGS))
+    except OSError as error:
+        raise storage_error(error, vault.path) from error
+    return [item for name in sorted(names) for item in _settle(vault, name, options)]
+
+
+def _settle(vault: Vault, name: str, options: IngestOptions) -> Iterator[str]:
+    found = _NAME.fullmatch(name)
+    if not found:
+        return
+    path = os.path.join(vault.path, BAGS, name)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for item in end_of(vault, found["case"], f"statement:{found['token']}", options):
+                yield item.item
+            shutil.rmtree(path, ignore_errors=True)
+        except BlockingIOError:
+            return  # its run is alive
+        finally:
+            os.close(lock)
+
+
+def end_of(vault: Vault, case: str, key: str, options: IngestOptions) -> list[Item]:
+    """End the item that was begun under ``key``, if there is one: sealed where its bag is there
+    and intact, else withdrawn.
+    """
+    with reading(vault) as records:
+        items = records.catalog.with_keys(case, [key]).get(key, [])
+    begun = [one for one in items if one.state == BEGUN]
+    for item in begun:
+        path = vault.bag_path(case, item.item)
+        if os.path.lexists(path):
+            _take_over(vault, item, path, options)
+        else:
+            now, wait = options.create.now, options.wait_seconds
+            withdraw(vault, item, _INTERRUPTED, now, wait)
+    return begun
+
+
+def _take_over(vault: Vault, item: Item, path: str, options: IngestOptions) -> None:
+    """A bag that appeared just before its run was killed."""
+    codes: list[str] = []
+
+    def made_it(place: str, one: Item, report: VerificationReport) -> bool:
+        elements = report.facts.info.elements
+        codes.extend(value for label, value in elements if label == CODE_LABEL)
+        return is_named(place, one, report) and (KIND_LABEL, "statement") in elements
+
+    payload = check_left(path, item, made_it, replace(options.create, sealing=None))
+    try:
+        data = read_regular(os.path.join(path, *DESCRIPTION_PATH.split("/")), MAX_RECORD_BYTES * 2)
+    except OSError as error:
+        raise VaultError(_("{path} can't be read back").format(path=path)) from error
+    more = {"description": description_fact(data, codes[0] if codes else "")}
+    whole = Payload(payload.files, payload.size_bytes, more)
+    event = Event(type="ingestion end", at=options.create.now, detail=facts(path, item, whole))
+    end(vault, item.case, [(item, event)], options)

@@ -1,0 +1,212 @@
+"""Exports obey the witness: for a purpose, as long as it is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archiver.consent import ConsentError, Permission
+from archiver.export import ExportRequest, export
+from archiver.receipt import parse_receipt
+from archiver.vault.check import check_logs
+from tests.sealing import NOW, make_source
+from tests.statement.scene import CASE, FORM, ITEM, NAME, Scene
+from tests.vault.looking import links
+
+
+def hand_out(scene: Scene, *more: object, item: str = ITEM) -> Any:
+    number = len(list(scene.base.glob("out-*.tar")))
+    return scene.run("export", item, scene.base / f"out-{number}.tar", *more)
+
+
+def key(scene: Scene, name: str = "reader") -> list[object]:
+    return ["--identity", scene.keys[name].file]
+
+
+def exported(scene: Scene) -> list[dict[str, Any]]:
+    found = [one.event for one in links(scene.vault, CASE)]
+    return [dict(one.detail) for one in found if one.type == "dissemination"]
+
+
+def test_the_answer_is_read_with_the_key(scene: Scene) -> None:
+    scene.take()
+    for purpose, code, words in (
+        ("lawyer", 0, ""),
+        ("media", 4, "has not consented"),
+        ("court", 4, "wants to be asked first"),
+        ("research", 4, "doesn't say"),
+        ("gossip", 2, "no purpose gossip"),
+    ):
+        done = hand_out(scene, "--for", purpose, *key(scene))
+        assert (done.code, words in done.err) == (code, True), done.err
+    (event,) = exported(scene)
+    assert event["consent"] == {"basis": "yes", "purpose": "lawyer"}
+    receipt = (scene.base / "out-0.tar.receipt.txt").read_bytes()
+    assert parse_receipt(receipt).consent == "lawyer yes"
+    assert len(list(scene.base.glob("out-*"))) == 2
+
+
+def test_what_the_witness_answered_stands_in_the_receipt_alone(scene: Scene) -> None:
+    scene.take()
+    done = hand_out(scene, "--for", "court", "--asked", "yes, by telephone", *key(scene))
+    assert done.code == 0
+    text = (scene.base / "out-0.tar.receipt.txt").read_bytes()
+    assert parse_receipt(text).consent == "court asked yes, by telephone"
+    assert exported(scene)[0]["consent"] == {"basis": "asked", "purpose": "court"}
+    assert "telephone" not in Path(scene.vault.log_path(CASE)).read_text()
+    assert scene.run("receipt", "list").code == 0
+    done = hand_out(scene, "--for", "media", "--asked", "yes", *key(scene))
+    assert done.code == 4
+    done = hand_out(scene, "--for", "court", "--asked", "a\nb", *key(scene))
+    assert done.code == 2
+
+
+def test_without_a_key_somebody_has_to_stand_for_it(scene: Scene) -> None:
+    scene.take()
+    done = hand_out(scene, "--for", "court")
+    assert (done.code, "--consent-confirmed-by CODE" in done.err) == (4, True)
+    for wrong in (NAME, "ana", "R"):
+        done = hand_out(scene, "--for", "court", "--consent-confirmed-by", wrong)
+        assert (done.code, "no code" in done.err) == (2, True)
+        assert NAME not in done.err
+    done = hand_out(scene, "--for", "court", "--consent-confirmed-by", "R-02")
+    assert done.code == 0
+    (event,) = exported(scene)
+    assert event["consent"] == {"basis": "confirmed", "purpose": "court", "confirmed_by": "R-02"}
+    assert b"consent court confirmed R-02\n" in (scene.base / "out-0.tar.receipt.txt").read_bytes()
+    # Who holds the key looks, and doesn't confirm.
+    more = ["--consent-confirmed-by", "R-02", *key(scene)]
+    assert hand_out(scene, "--for", "media", *more).code == 4
+
+
+def test_the_identity_s_key_and_a_stranger_s_tell_nothing(scene: Scene) -> None:
+    scene.take()
+    for name in ("identity", "stranger"):
+        done = hand_out(scene, "--for", "lawyer", *key(scene, name))
+        assert (done.code, "none of the keys" in done.err) == (5, True)
+
+
+def test_no_purpose_no_export(scene: Scene) -> None:
+    scene.take()
+    done = hand_out(scene)
+    assert (done.code, "--for PURPOSE" in done.err) == (4, True)
+    for more in (key(scene), ["--asked", "x"], ["--consent-confirmed-by", "R-1"]):
+        assert hand_out(scene, *more).code == 2
+    with pytest.raises(ConsentError):
+        request = ExportRequest(form="tar", receipt="0" * 32)
+        export(scene.vault, scene.item(), str(scene.base / "x.tar"), request, lambda: NOW)
+    assert exported(scene) == []
+
+
+def test_expired_consent(scene: Scene) -> None:
+    scene.write("form.toml", FORM + "expires = 2025-01-01\n")
+    scene.take()
+    done = hand_out(scene, "--for", "lawyer", *key(scene))
+    assert (done.code, "has expired" in done.err) == (4, True)
+
+
+def test_what_was_withdrawn_is_not_handed_out_whoever_confirms(scene: Scene) -> None:
+    scene.take()
+    assert hand_out(scene, "--for", "lawyer", *key(scene)).code == 0
+    done = scene.run("consent", "withdraw", ITEM, "--scope", "lawyer,media", "--reason", "told us")
+    assert done.code == 0
+    assert "can't be called back" in done.out
+    (event,) = exported(scene)
+    assert event["receipt"] in done.out
+    for more in (key(scene), ["--consent-confirmed-by", "R-1"]):
+        done = hand_out(scene, "--for", "lawyer", *more)
+        assert (done.code, "was withdrawn" in done.err) == (4, True)
+    assert hand_out(scene, "--for", "court", "--asked", "yes", *key(scene)).code == 0
+    again = scene.run(
+        "consent", "withdraw", ITEM, "--scope", "media", "--reason", "again", "--json"
+    ).json
+    assert (again["new"], len(again["handed_out"])) == (False, 2)  # type: ignore[arg-type]
+    assert scene.run("consent", "withdraw", ITEM, "--reason", "all of it").code == 0
+    assert hand_out(scene, "--for", "court", "--asked", "yes", *key(scene)).code == 4
+    assert check_logs(scene.vault).problems == ()
+    Path(scene.vault.catalog).unlink()  # it is read from the log
+    assert hand_out(scene, "--for", "court", "--asked", "yes", *key(scene)).code == 4
+
+
+def test_withdrawn_while_it_is_being_handed_out(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last word is said under the vault's lock."""
+    from archiver.consent import withdraw_consent
+    from archiver.export import _Run
+
+    scene.take()
+    item, staged = scene.item(), _Run.stage
+
+    def meddling(run: Any, *arguments: Any) -> Any:
+        assert withdraw_consent(scene.vault, item, ["all"], "told us", NOW, 5.0)
+        return staged(run, *arguments)
+
+    monkeypatch.setattr(_Run, "stage", meddling)
+    permission = Permission(purpose="lawyer", basis="yes")
+    request = ExportRequest(form="tar", receipt="0" * 32, permission=permission)
+    with pytest.raises(ConsentError, match="was withdrawn"):
+        export(scene.vault, item, str(scene.base / "x.tar"), request, lambda: NOW)
+    assert list(scene.base.glob("x.tar*")) == []
+    assert exported(scene) == []
+    assert list(scene.base.glob(".archiver-*")) == []
+
+
+def test_other_items_are_handed_out_as_ever_until_something_is_withdrawn(scene: Scene) -> None:
+    make_source(scene.base / "video", {"v.mp4": b"x"})
+    assert scene.run("ingest", scene.base / "video", "--case", CASE, "--unsigned").code == 0
+    assert hand_out(scene).code == 0
+    assert hand_out(scene, "--for", "media").code == 0
+    assert [one.get("consent") for one in exported(scene)] == [
+        None, {"basis": "none", "purpose": "media"},
+    ]  # fmt: skip
+    done = scene.run("consent", "withdraw", ITEM, "--scope", "media", "--reason", "told us")
+    assert done.code == 0
+    assert [hand_out(scene, *more).code for more in ((), ("--for", "media"))] == [4, 4]
+    assert hand_out(scene, "--for", "court").code == 0
+
+
+def test_consent_is_shown(scene: Scene) -> None:
+    scene.take()
+    done = scene.run("consent", "show", ITEM, *key(scene))
+    assert done.code == 0
+    lines = dict(line.split(None, 1) for line in done.out.splitlines())
+    assert (lines["lawyer"], lines["court"], lines["media"]) == ("yes", "ask first", "no")
+    assert lines["research"] == "none"
+    scene.run("consent", "withdraw", ITEM, "--scope", "court", "--reason", "told us")
+    done = scene.run("consent", "show", ITEM)
+    lines = dict(line.split(None, 1) for line in done.out.splitlines())
+    assert (lines["lawyer"], lines["court"]) == ("not known", "WITHDRAWN")
+    assert "told us" in done.out
+    assert "--identity" in done.err
+    told = scene.run("consent", "show", ITEM, *key(scene), "--json").json
+    assert told["consent"]["lawyer"] == "yes"  # type: ignore[index]
+    assert told["withdrawn"][0]["scope"] == ["court"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["withdraw", "c-E-0009", "--reason", "x"], 2),
+        (["withdraw", ITEM, "--reason", ""], 2),
+        (["withdraw", ITEM, "--reason", "a\nb"], 2),
+        (["withdraw", ITEM, "--scope", "everything", "--reason", "x"], 2),
+        (["show", "c-E-0009"], 2),
+    ],
+)
+def test_what_makes_no_sense(scene: Scene, words: list[str], code: int) -> None:
+    scene.take()
+    before = len(links(scene.vault, CASE))
+    assert scene.run("consent", *words).code == code
+    assert len(links(scene.vault, CASE)) == before
+
+
+def test_an_item_that_was_never_sealed_has_no_consent(scene: Scene) -> None:
+    from archiver.ingest.numbers import begin
+    from tests.statement.test_taking import INGEST
+
+    begin(scene.vault, CASE, ["x"], INGEST)
+    assert scene.run("consent", "show", ITEM).code == 2
+    assert scene.run("consent", "withdraw", ITEM, "--reason", "x").code == 2
