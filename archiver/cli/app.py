@@ -45,6 +45,11 @@ COMMANDS = {
         "Make damaged or missing copies of an item good again from one that is proved good. Says"
         " what it would do; --yes does it. Nothing is written over."
     ),
+    "search": N_(
+        "Search the descriptions of the vault's items. Accents and case don't matter; word* finds"
+        " what begins so, \"two words\" what stands together. Protected fields and secret items"
+        " are never searched."
+    ),
     "export": N_(
         "Hand out an item: a copy that is proved good, as a directory, tar or zip, with a receipt"
         " that the receiver can sign. Nothing is handed out that the log doesn't know."
@@ -59,6 +64,10 @@ GROUPS = {
     "watch": N_(
         "Archive what arrives in folders, each file once it has settled: it isn't lost, and isn't"
         " taken half-written. 'watch status FILE' tells whether a file is safe."
+    ),
+    "describe": N_("Describe items: what is learnt later is sealed beside the bag, for good."),
+    "absence": N_(
+        "Record what should exist and doesn't: an investigation never made, evidence destroyed."
     ),
     "catalog": N_("Check the index of a vault, or make it anew from the logs."),
     "incident": N_("Copies that were not good: which are open, and why some are to stay so."),

@@ -19,14 +19,18 @@ from archiver.bag.proofs import SIGNED_FILE
 from archiver.bag.stage import Staging
 from archiver.catalog.model import BEGUN, SEALED, Item, item_name
 from archiver.custody import CUSTODY_PATH, Event, line_digest
+from archiver.describe import DESCRIPTION_PATH, Description
+from archiver.describe.description import MAX_DESCRIPTION_BYTES
 from archiver.errors import (
     AlreadyExistsError,
     ArchiverError,
+    FormatError,
     LogError,
     SourceError,
     VaultError,
     storage_error,
 )
+from archiver.filesystem import read_regular
 from archiver.i18n import _
 from archiver.seal import CreateOptions
 from archiver.seal.proofs import ProofPlace
@@ -248,6 +252,7 @@ def facts(path: str, item: Item, payload: Payload) -> dict[str, Any]:
     except (OSError, IndexError) as error:
         raise VaultError(_("{path} can't be read back").format(path=path)) from error
     return {
+        **_description(path),
         **payload.more,
         "custody_head": head,
         "item": item.item,
@@ -259,6 +264,19 @@ def facts(path: str, item: Item, payload: Payload) -> dict[str, Any]:
         "tag_manifest_sha512": signed,
         "tag_manifests": manifests,
     }
+
+
+def _description(path: str) -> dict[str, Any]:
+    """Of what kind the item is, and the digest of what is said of it. A stranger's bag may
+    hold another file under this name. What is encrypted tells no kind: who makes it does.
+    """
+    try:
+        data = read_regular(os.path.join(path, DESCRIPTION_PATH), MAX_DESCRIPTION_BYTES + 1)
+        kind = Description.parse(data).kind
+    except (OSError, FormatError):
+        return {}
+    digest = hashlib.sha256(data).hexdigest()
+    return {"description": {"kind": kind, "path": DESCRIPTION_PATH, "sha256": digest}}
 
 
 def _proofs(path: str) -> dict[str, str]:
