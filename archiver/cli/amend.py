@@ -65,9 +65,7 @@ def add_amend(app: typer.Typer) -> None:
         ] = "",
         remove: Annotated[
             list[str] | None,
-            typer.Option(
-                "--remove", metavar="FIELD", help=_("What no longer holds (repeatable).")
-            ),
+            typer.Option("--remove", metavar="FIELD", help=_("What no longer holds (repeatable).")),
         ] = None,
         kind: Annotated[
             str,
@@ -95,9 +93,7 @@ def add_amend(app: typer.Typer) -> None:
         known = _kind_of(opened, item) or _checked_kind(kind)
         values, said = _from_form(form, known) if form else ({}, "")
         values |= _from_words(set_ or [], known or said)
-        wanted = Wanted(
-            reason=reason, set=values, remove=tuple(remove or ()), kind=kind or said
-        )
+        wanted = Wanted(reason=reason, set=values, remove=tuple(remove or ()), kind=kind or said)
         signing = (key, key_dir, passphrase_file)
         return amend_item(
             opened, item, wanted, signing, unsigned=unsigned, wait=wait, as_json=as_json
@@ -144,9 +140,7 @@ def amend_item(
     return 0
 
 
-def one_signer(
-    signing: tuple[str, str, str], policy: Any, now: Any, *, unsigned: bool
-) -> Any:
+def one_signer(signing: tuple[str, str, str], policy: Any, now: Any, *, unsigned: bool) -> Any:
     """Who signs, or None where nobody is to and the policy allows it. Raises UsageError."""
     key, key_dir, passphrase_file = signing
     if unsigned and (key or policy.proof.signatures):
@@ -180,9 +174,7 @@ def _checked_kind(kind: str) -> str:
     from archiver.tomlfile import hint_for
 
     if kind and kind not in KINDS:
-        raise UsageError(
-            _("there is no kind {kind}").format(kind=kind), hint=hint_for(kind, KINDS)
-        )
+        raise UsageError(_("there is no kind {kind}").format(kind=kind), hint=hint_for(kind, KINDS))
     return kind
 
 

@@ -47,7 +47,7 @@ COMMANDS = {
     ),
     "search": N_(
         "Search the descriptions of the vault's items. Accents and case don't matter; word* finds"
-        " what begins so, \"two words\" what stands together. Protected fields and secret items"
+        ' what begins so, "two words" what stands together. Protected fields and secret items'
         " are never searched."
     ),
     "export": N_(

@@ -233,6 +233,8 @@ def add_show(app: typer.Typer, summary: str) -> None:
         catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
+        from archiver.cli.described import told_json, told_lines, withdrawn_json
+        from archiver.vault.amendments import tell
         from archiver.vault.records import reading
 
         opened, output = find_vault(vault, catalog), Output()
@@ -240,6 +242,8 @@ def add_show(app: typer.Typer, summary: str) -> None:
         with reading(opened) as records:
             one = find_item(records, item)
             history = records.catalog.history(item)
+            told = tell(opened, records.catalog, one)
+            withdrawn = records.catalog.withdrawals(item)
         record = _item_json(opened, one, places)
         if as_json:
             checks = [
@@ -247,10 +251,20 @@ def add_show(app: typer.Typer, summary: str) -> None:
                 for place, check, _codes in history
             ]
             output.json(
-                {"schema": "archiver/show/1", **record, "detail": one.detail, "checks": checks}
+                {
+                    "schema": "archiver/show/1",
+                    **record,
+                    "description": told_json(told),
+                    "consent_withdrawn": withdrawn_json(withdrawn),
+                    "detail": one.detail,
+                    "checks": checks,
+                }
             )
-            return 0
+            return 1 if told.problem else 0
         output.line(f"{one.item}: {_(_STATES[one.state])}")
+        if one.state == "sealed":
+            for line in told_lines(told, withdrawn):
+                output.line("  " + printable(line))
         if record["path"]:
             output.line("  " + printable(_("bag: {path}").format(path=record["path"])))
         for name, value in sorted(one.detail.items()):
@@ -262,4 +276,4 @@ def add_show(app: typer.Typer, summary: str) -> None:
                 result=_(RESULTS[check.result]),
             )
             output.line("  " + printable(text))
-        return 0
+        return 1 if told.problem else 0

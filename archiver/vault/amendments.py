@@ -39,6 +39,7 @@ __all__ = [
     "Told",
     "check_amendments",
     "directory_of",
+    "file_problem",
     "files_of",
     "lost_files",
     "read_record",
@@ -95,7 +96,7 @@ def files_of(one: Amended) -> dict[str, str]:
     return {name: one.sha256, **signature}
 
 
-def problem_of(path: str, sha256: str, limit: int = MAX_RECORD_BYTES) -> str:
+def file_problem(path: str, sha256: str, limit: int = MAX_RECORD_BYTES) -> str:
     """What stands against the file at ``path``, which should have that digest, or ""."""
     try:
         read_record(path, sha256, limit)
@@ -126,7 +127,7 @@ def lost_files(place: str, amendments: Sequence[Amended]) -> Iterator[tuple[str,
     """
     for one in amendments:
         for name, sha256 in files_of(one).items():
-            problem = problem_of(os.path.join(place, *name.split("/")), sha256)
+            problem = file_problem(os.path.join(place, *name.split("/")), sha256)
             if problem:
                 yield name, problem
 
