@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from archiver.catalog.fulltext import remove_words
 from archiver.catalog.model import SEALED, Item
 from archiver.custody import Event
 from archiver.describe.amendment import (
@@ -115,7 +116,10 @@ def amend(
             )
         _set_aside_left(vault, found, len(told.amendments))
         amendment, kind = _amendment(records, found, told, wanted, now)
-        return _write(records, found, amendment, kind, told, policy, signer)
+        made = _write(records, found, amendment, kind, told, policy, signer)
+        if amendment.makes_secret and not told.secret:
+            remove_words(vault.search_index)  # its words must not outlive this, search or not
+        return made
 
 
 def _refuse_links(vault: Vault, item: str) -> None:

@@ -114,6 +114,19 @@ def add_list(app: typer.Typer, summary: str) -> None:
         limit: Annotated[
             int, typer.Option("--limit", metavar="N", min=0, help=_("At most N items (0: all)."))
         ] = 0,
+        undescribed: Annotated[
+            bool,
+            typer.Option(
+                "--undescribed",
+                help=_("Only items that nobody has described, or not as the policy asks."),
+            ),
+        ] = False,
+        overdue: Annotated[
+            bool,
+            typer.Option(
+                "--overdue", help=_("Only absences whose answer should have come by now.")
+            ),
+        ] = False,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
@@ -133,6 +146,14 @@ def add_list(app: typer.Typer, summary: str) -> None:
                     _("there is no case {case} in the vault").format(case=case),
                     hint=_("See 'archiver list'."),
                 )
+            if undescribed or overdue:
+                from archiver.cli.owed import list_owed
+
+                _refuse_both(after, undescribed=undescribed, overdue=overdue)
+                owed = list_owed(
+                    records, output, case, limit, undescribed=undescribed, as_json=as_json
+                )
+                return tell_broken(records, output) or owed
             chosen = islice(found, limit) if limit else found
             if as_json:
                 rows = (_item_json(opened, one, places) for one in chosen)
@@ -141,6 +162,14 @@ def add_list(app: typer.Typer, summary: str) -> None:
                 for one in chosen:
                     output.line(_item_line(one))
             return tell_broken(records, output)
+
+
+def _refuse_both(after: str, *, undescribed: bool, overdue: bool) -> None:
+    if after or (undescribed and overdue):
+        raise UsageError(
+            _("--undescribed, --overdue and --after don't go together"),
+            hint=_("See 'archiver list --help'."),
+        )
 
 
 def tell_broken(records: Any, output: Output) -> int:

@@ -46,6 +46,7 @@ __all__ = [
     "record_path",
     "strange_directories",
     "tell",
+    "tell_described",
 ]
 
 AMENDMENTS = "amendments"
@@ -140,7 +141,12 @@ def tell(vault: Vault, catalog: Catalog, item: Item) -> Told:
     described = catalog.described(item.item)
     if described is None:
         return Told()
-    amendments = tuple(catalog.amendments(item.item))
+    return tell_described(vault, catalog, item, described)
+
+
+def tell_described(vault: Vault, catalog: Catalog, item: Item, described: Described) -> Told:
+    """The same where what the catalog says of it was asked before."""
+    amendments = tuple(catalog.amendments(item.item)) if described.amendments else ()
     told = Told(
         kind=described.kind,
         secret=described.secret,
