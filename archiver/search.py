@@ -43,6 +43,8 @@ FORMATS_PATH = "metadata/formats.jsonl"
 _MAX_FORMATS_BYTES = 16 << 20
 _MAX_MANIFEST_BYTES = 64 << 20
 _MAX_FORMATS = 1000
+_MANY = 2000
+"""So many new entries leave the index in pieces that slow every question down."""
 _TIMES = ("event_time", "collected_at")
 """By which of its times an item is found: the first that is known."""
 
@@ -106,6 +108,7 @@ class _Update:
         self._vault, self._catalog, self._index = vault, records.catalog, index
         self._tell = tell
         self._problems: dict[str, str] = {}
+        self._count = 0
 
     def run(self) -> tuple[tuple[str, str], ...]:
         """Take in what is new; what couldn't be, and why."""
@@ -121,6 +124,8 @@ class _Update:
             if here is not None:
                 self._take_case(case, there, here)
         self._again([item for item in retry if item not in self._problems])
+        if self._count >= _MANY:
+            self._index.merge()
         self._index.purge()
         return tuple(sorted(self._problems.items()))
 
@@ -161,6 +166,7 @@ class _Update:
                 formats = _formats(self._vault, items[one.item])
                 entries.append(_entry(one, told.now, formats))
         self._index.take(entries, unread)
+        self._count += len(page)
         self._tell(len(page))
 
 
