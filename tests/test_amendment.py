@@ -23,8 +23,8 @@ DIGEST = hashlib.sha256(FIRST.to_bytes()).hexdigest()
 
 
 def amendment(number: int = 1, previous: str = DIGEST, **changes: Any) -> Amendment:
-    given = {"item": ITEM, "at": AT, "reason": "seen", "set": {"title": "two"}} | changes
-    return Amendment(number=number, previous=previous, **given)
+    values: dict[str, Any] = {"item": ITEM, "at": AT, "reason": "seen", "set": {"title": "two"}}
+    return Amendment(number=number, previous=previous, **(values | changes))
 
 
 def digest(data: bytes) -> str:
@@ -183,11 +183,11 @@ def test_the_second_is_named_where_it_is_wrong() -> None:
 def test_what_is_secret_stays_secret() -> None:
     secret = Description.checked("video", {"confidentiality": "sealed"})
     before = digest(secret.to_bytes())
-    for given in (
+    for changes in (
         {"set": {"confidentiality": "public"}},
         {"set": {"title": "x"}, "remove": ("confidentiality",)},
     ):
-        record = amendment(1, before, **given).to_bytes()
+        record = amendment(1, before, **changes).to_bytes()
         assert "stays secret" in fold_amendments(ITEM, secret, before, [record]).problem
     raised = amendment(1, before, set={"confidentiality": "confidential"}).to_bytes()
     assert fold_amendments(ITEM, secret, before, [raised]).problem == ""

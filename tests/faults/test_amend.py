@@ -110,8 +110,8 @@ def test_each_system_call(scene: Scene, call: str, how: str, full: bool) -> None
     for number in chosen(found, full):
         vault = scene.vault()
         inject = f"inject={call}:{how}:when={number}"
-        options = ("-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
-        scene.archiver(vault, *scene.amending(*FIRST), strace=options)
+        harm = ("-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        scene.archiver(vault, *scene.amending(*FIRST), strace=harm)
         scene.tally["kills" if "KILL" in how else "injected errors"] += 1
         scene.judge(vault, f"{how} at {call} {number}")
 

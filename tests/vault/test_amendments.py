@@ -323,7 +323,7 @@ def log_again(vault: Vault, number: int, data: bytes, signature: bytes = b"") ->
 
 def third(vault: Vault, **changes: Any) -> bytes:
     before = (records(vault, ITEM) / "0002.json").read_bytes()
-    given = {
+    given: dict[str, Any] = {
         "item": ITEM,
         "number": 3,
         "at": NOW,
@@ -748,6 +748,38 @@ def test_without_amendments_nothing_lies_beside(
     assert not Path("out.amendments").exists()
 
 
+def _harm(what: str, place: Path) -> None:
+    first = place / "0001.json"
+    whole = first.read_bytes()
+    if what in ("gap", "link", "pipe"):
+        first.unlink()
+    if what in ("another's", "none"):
+        shutil.rmtree(place)
+    if what == "altered":
+        first.write_bytes(whole.replace(b"one", b"two"))
+    elif what == "stranger":
+        (place / "readme.txt").write_text("x")
+    elif what == "link":
+        Path("kept").write_bytes(whole)
+        first.symlink_to(Path("kept").absolute())
+    elif what == "pipe":
+        os.mkfifo(first)
+    elif what == "another's":
+        shutil.copytree("other.amendments", place)
+    else:
+        _harm_more(what, place, first)
+
+
+def _harm_more(what: str, place: Path, first: Path) -> None:
+    if what == "twice":
+        shutil.copy(first, place / "0001.json.age")
+    elif what == "huge":
+        with first.open("wb") as file:
+            file.truncate(1 << 40)
+    elif what == "signature":
+        (place / "0001.json.p7s").write_bytes((place / "0002.json.p7s").read_bytes())
+
+
 @pytest.mark.parametrize(
     "what",
     [
@@ -769,32 +801,7 @@ def test_amendments_that_do_not_belong_to_a_bag(
     assert run(capsys, "export", ITEM, "out").code == 0
     assert run(capsys, "export", "b-E-0001", "other").code == 0
     place = Path("out.amendments")
-    first = place / "0001.json"
-    if what == "gap":
-        first.unlink()
-    elif what == "altered":
-        first.write_bytes(first.read_bytes().replace(b"one", b"two"))
-    elif what == "stranger":
-        (place / "readme.txt").write_text("x")
-    elif what == "link":
-        shutil.copy(first, "kept")
-        first.unlink()
-        first.symlink_to(Path("kept").absolute())
-    elif what == "pipe":
-        first.unlink()
-        os.mkfifo(first)
-    elif what == "twice":
-        shutil.copy(first, place / "0001.json.age")
-    elif what == "another's":
-        shutil.rmtree(place)
-        shutil.copytree("other.amendments", place)
-    elif what == "huge":
-        with first.open("wb") as file:
-            file.truncate(1 << 40)
-    elif what == "signature":
-        (place / "0001.json.p7s").write_bytes((place / "0002.json.p7s").read_bytes())
-    else:
-        shutil.rmtree(place)
+    _harm(what, place)
     done = run(capsys, "bag", "verify", "out", "--amendments", place, "-q")
     assert done.code == (2 if what == "none" else 1)
     assert done.err
