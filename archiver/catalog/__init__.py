@@ -15,10 +15,10 @@ from typing import Self
 
 from sqlalchemy import Connection, Engine
 
+from archiver.catalog.described import DescriptionQueries
 from archiver.catalog.facts import FactError
 from archiver.catalog.fold import Rows
 from archiver.catalog.model import Check, Due, Incident, Item, Position, item_name
-from archiver.catalog.queries import Queries
 from archiver.catalog.sqlite import (
     MEMORY,
     companions,
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 
-class Catalog(Queries):
+class Catalog(DescriptionQueries):
     """An open catalog; a context manager. Who takes events in is the vault's one writer."""
 
     def __init__(self, path: str, engine: Engine, connection: Connection) -> None:

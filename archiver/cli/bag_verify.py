@@ -61,6 +61,14 @@ def add_verify(app: typer.Typer) -> None:
                 help=_("Judge as of this moment, in UTC: 2031-05-01 or 2031-05-01T12:00:00."),
             ),
         ] = "",
+        amendments: Annotated[
+            str,
+            typer.Option(
+                "--amendments",
+                metavar="DIR",
+                help=_("Also check the amendments in DIR: they must belong to this one bag."),
+            ),
+        ] = "",
         max_expansion: Annotated[
             int,
             typer.Option(
@@ -81,6 +89,8 @@ def add_verify(app: typer.Typer) -> None:
         from archiver.describe.owed import checked_policy
         from archiver.verify import VerifyOptions, verify_bag
 
+        if amendments and len(bags) != 1:
+            raise UsageError(_("amendments belong to one bag"), hint=_("Name that bag alone."))
         output = Output(quiet=quiet)
         options = VerifyOptions(
             fast=fast,
@@ -104,13 +114,72 @@ def add_verify(app: typer.Typer) -> None:
             finally:
                 progress.clear()
             codes.append(report.exit_code)
+            amended = _amended(amendments, report, options) if amendments else None
+            codes += [1] if amended and amended.problems else []
             if as_json:
-                output.json(_report_json(report))
+                output.json({**_report_json(report), **_amended_json(amended)})
             elif not quiet:
                 _print_report(report, output)
+            if amended and not as_json:
+                _print_amended(amended, output)
             for hint in _hints(report):
                 output.hint(hint)
         return worst_code(codes)
+
+
+def _amended(directory: str, report: Any, options: Any) -> Any:
+    from archiver.verify.amendments import check_handed_out
+
+    return check_handed_out(
+        directory,
+        report.bag,
+        report.facts,
+        options.anchors,
+        options.at,
+        max_expansion=options.max_expansion,
+    )
+
+
+def _amended_json(amended: Any) -> dict[str, object]:
+    """Nothing where amendments weren't asked for."""
+    from archiver.cli.described import history_json
+
+    if amended is None:
+        return {}
+    history = amended.history
+    known = history is not None and not amended.problems
+    return {
+        "amendments": {
+            "count": amended.count,
+            "signed": amended.signed,
+            "secret": amended.secret,
+            "intact": not amended.problems,
+            "problems": [{"path": name, "problem": text} for name, text in amended.problems],
+            "now": dict(history.now.values) if known and history.now else None,
+            "history": history_json(history) if known else [],
+        }
+    }
+
+
+def _print_amended(amended: Any, output: Output) -> None:
+    """What is wrong is said to who asked to hear no more than that, too."""
+    from archiver.cli.described import state_lines, step_lines
+
+    for name, text in amended.problems:
+        Output().warning(f"{name}: {text}")
+    if output.quiet or amended.problems:
+        return
+    text = _("amendments: {count}, signed: {signed}; they belong to this bag")
+    output.line("  " + text.format(count=amended.count, signed=amended.signed))
+    if amended.secret:
+        output.line("  " + _("what they say is encrypted"))
+    elif amended.history is not None:
+        if amended.history.now is not None:
+            for line in state_lines(amended.history.now):
+                output.line("  " + printable(line))
+        for line in step_lines(amended.history):
+            output.line("  " + printable(line))
+    output.line("  " + _("Whether later ones were left out, only the vault's log can say."))
 
 
 def bag_anchors(

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from archiver.cli.amend import add_amend
 from archiver.cli.output import Output, printable
 from archiver.errors import AlreadyExistsError, UsageError, storage_error
 from archiver.i18n import _
@@ -50,8 +49,7 @@ def describe_app(settings: dict[str, Any], summary: str) -> typer.Typer:
     _add_new(app)
     _add_check(app)
     _add_schema(app)
-    if find_spec("archiver.cli.amend") is not None:
-        import_module("archiver.cli.amend").add_amend(app)
+    add_amend(app)
     return app
 
 

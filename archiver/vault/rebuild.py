@@ -57,8 +57,11 @@ def rebuild_catalog(
 ) -> Rebuilt:
     """Make the catalog anew. A log that is broken is taken in as far as it can be read, and
     stops its own case only. Raises LockedError, StorageError; then the old one is as it was.
+
+    The index of words goes: the next search makes it anew.
     """
     with vault.locked("catalog rebuild", wait_seconds):
+        _remove(vault.search_index)
         new = f"{vault.catalog}.new"
         _remove(new)
         told = _told(vault)
