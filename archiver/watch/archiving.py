@@ -267,6 +267,8 @@ class Archiver:
             due=self.clock.now() if goes else None,
             note=done.note,
         )
+        if goes and not done.described:  # it stays, whatever comes between
+            folder.journal.turn(lot.description, State.ARCHIVED, reason=done.note)
         if done.note:
             for row in lot.description:
                 self.tell(MISREAD, row.path, done.note)
@@ -349,12 +351,11 @@ class Archiver:
 
     def _dispose_unit(self, folder: Folder, group: bytes) -> None:
         journal, policy = folder.journal, folder.root.policy
-        rows = [
-            row
-            for row in journal.of_group(group)
-            if row.state is State.ARCHIVED and row.due is not None
-        ]
+        unit = journal.of_group(group)
+        rows = [row for row in unit if row.state is State.ARCHIVED and row.due is not None]
+        gone = [row for row in unit if row.state is State.DISPOSED]  # before a kill
         lot = lot_of(folder.root.path, group, rows)
+        lot = lot or lot_of(folder.root.path, group, [*gone, *rows])
         if lot is None:
             journal.turn(rows, State.ARCHIVED)
             return
@@ -367,9 +368,10 @@ class Archiver:
             journal.waits(rows, self.clock.now() + _LONGEST_PAUSE_SECONDS, _NOT_PROVED)
             return
         with folder.opened() as root:
-            gone = [self._dispose_one(folder, root, row) for row in lot.members]
+            left = [row for row in lot.members if row not in gone]
+            went = [self._dispose_one(folder, root, row) for row in left]
             for row in lot.description:
-                if all(gone) and row.digest:
+                if all(went) and row.digest:
                     self._dispose_one(folder, root, row)
                 else:  # it wasn't understood, or its file stays
                     journal.turn([row], State.ARCHIVED, reason=row.reason)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -73,6 +74,20 @@ def test_a_template_explains_every_field(kind: str, language: str) -> None:
             assert ("* " + explain(field) in told) == required
         assert all(choice in explain(field) for choice in field.choices)
     assert all(len(line) <= 100 for line in text.split("\n"))
+
+
+FORMS = sorted(Path(__file__).parents[2].glob("examples/**/*.toml"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [one for one in FORMS if one.read_text("utf-8").count("\nkind =")],
+    ids=lambda path: path.name,
+)
+def test_the_forms_among_the_examples_are_whole(path: Path) -> None:
+    found = read_form(path.read_bytes(), path.name)
+    assert found.missing(found.required()) == []
+    CHECK.validate(json.loads(found.to_bytes()))
 
 
 def test_examples_fit_their_fields() -> None:

@@ -296,6 +296,34 @@ def test_a_description_goes_with_its_file(watching: Make, inbox: Path, originals
         assert (inbox / "done/a.mp4.toml").read_bytes() == GOOD
 
 
+def test_a_kill_between_a_file_and_its_description(
+    watching: Make, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from archiver.watch import archiving
+
+    scene = watching(originals="delete")
+    put(inbox, GOOD, "a.mp4")
+    put(inbox, SPOILT, "b.mp4")
+    real = getattr(archiving, "dispose")  # noqa: B009
+
+    def killed(root: int, place: str, row: Any, *given: Any, **more: Any) -> str:
+        if row.path.endswith(b".toml"):
+            raise KeyboardInterrupt
+        return str(real(root, place, row, *given, **more))
+
+    monkeypatch.setattr(archiving, "dispose", killed)
+    with pytest.raises(KeyboardInterrupt):
+        scene.once()
+    assert not (inbox / "a.mp4").exists()
+    assert (inbox / "a.mp4.toml").exists()
+    monkeypatch.setattr(archiving, "dispose", real)
+    for _again in range(3):
+        scene.once()
+    assert os.listdir(inbox) == ["b.mp4.toml"]
+    assert scene.state("b.mp4.toml")[0] is State.ARCHIVED
+    assert len(list((scene.place / "out").glob("*/bagit.txt"))) == 2
+
+
 def test_a_description_that_changed_meanwhile_stays(watching: Make, inbox: Path) -> None:
     """What goes is what was archived, byte for byte."""
     scene = watching(originals="delete")
