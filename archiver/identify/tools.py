@@ -9,6 +9,7 @@ and ``found``: what the file says of places, devices, times and people.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -227,7 +228,24 @@ class _ExifTool:
             return {}
         return _exif_facts(records[0])
 
+    def close(self) -> None:
+        """End it. The next question starts another."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(OSError):
+                    stream.close()  # type: ignore[union-attr]
+            self._process = None
+
     def _ask(self, arguments: list[str]) -> bytes:
+        try:
+            return self._asked(arguments)
+        except OSError:
+            self.close()
+            raise
+
+    def _asked(self, arguments: list[str]) -> bytes:
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -246,8 +264,7 @@ class _ExifTool:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
-            self._process.communicate()  # closes its pipes
-            self._process = None
+            self.close()
         if self._process is None:
             command = [self._program, "-config", "", "-stay_open", "True", "-@", "-"]
             pipe = subprocess.PIPE

@@ -228,8 +228,7 @@ def test_tools_by_themselves(tmp_path: Path, where: dict[str, Any]) -> None:
     process.kill()
     process.wait()
     assert tool.run(str(path)) == told  # it is started again
-    tool._process.kill()  # type: ignore[attr-defined]
-    tool._process.communicate()  # type: ignore[attr-defined]
+    tool.close()  # type: ignore[attr-defined]
 
 
 def test_mediainfo_by_itself(tmp_path: Path) -> None:
