@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -68,6 +67,12 @@ def load_tool(name: str, where: Mapping[str, str], memory_bytes: int) -> Tool:
     return tool
 
 
+def _version(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)
+
+
 class _Siegfried:
     """PRONOM's signatures, by pygfried."""
 
@@ -75,7 +80,7 @@ class _Siegfried:
         import pygfried
 
         self._scanner = pygfried.Scanner()
-        self.version = f"pygfried {importlib.metadata.version('pygfried')}"
+        self.version = f"pygfried {_version('pygfried')}"
         details = self._asked("/dev/urandom/")
         self.version += f" / PRONOM {details}" if details else ""
 
@@ -136,7 +141,7 @@ class _MediaInfo:
         from pymediainfo import MediaInfo
 
         self._parse = MediaInfo.parse
-        self.version = f"pymediainfo {importlib.metadata.version('pymediainfo')}"
+        self.version = f"pymediainfo {_version('pymediainfo')}"
         MediaInfo.can_parse()
 
     def run(self, path: str) -> dict[str, Any]:
