@@ -78,19 +78,26 @@ def _work(order: dict[str, Any], *, namespaces: bool) -> None:  # pragma: no cov
         confine.limit(resource.RLIMIT_FSIZE, 0)
         confine.limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
         confine.limit(resource.RLIMIT_CPU, order["cpu_seconds"])
-        tools = _load(order)
+        tools, unusable = _load(order)
         pages = int(memory.read().split()[0])
     used = pages * resource.getpagesize()
     confine.limit(resource.RLIMIT_AS, used + order["memory_bytes"])
     _send(answers, {"confinement": _told(landlock, filtered=filtered, namespaces=namespaces)})
-    _send(answers, {"tools": {name: tool.version for name, tool in tools.items()}})
+    versions = {name: tool.version for name, tool in tools.items()}
+    _send(answers, {"tools": versions, "unusable": unusable})
     with open(0, "rb", closefd=False) as requests:
         _answer(tools, requests, answers)
 
 
-def _load(order: dict[str, Any]) -> dict[str, Tool]:
-    memory = int(order["memory_bytes"])
-    return {name: load_tool(name, order["programs"], memory) for name in order["tools"]}
+def _load(order: dict[str, Any]) -> tuple[dict[str, Tool], dict[str, str]]:
+    """The tools, and those that are installed and can't be used, with the reason."""
+    memory, tools, unusable = int(order["memory_bytes"]), {}, {}
+    for name in order["tools"]:
+        try:
+            tools[name] = load_tool(name, order["programs"], memory)
+        except Exception as error:  # noqa: BLE001 - a library that lacks another, say
+            unusable[name] = f"{type(error).__name__}: {error}"[:200]
+    return tools, unusable
 
 
 def _told(landlock: int, *, filtered: bool, namespaces: bool) -> list[str]:

@@ -130,7 +130,9 @@ def test_how_it_tells_of_its_confinement() -> None:
     assert told[2:] == ["namespaces: user, network, processes", "landlock 7", "seccomp"]
     assert child._told(0, filtered=False, namespaces=False) == ["limits", "no new privileges"]
     order = {"memory_bytes": 1, "programs": {}, "tools": ["c2pa"]}
-    assert list(child._load(order)) == ["c2pa"]
+    assert list(child._load(order)[0]) == ["c2pa"]
+    loaded, unusable = child._load({**order, "tools": ["no.such:Tool", "c2pa"]})
+    assert (list(loaded), list(unusable)) == (["c2pa"], ["no.such:Tool"])
 
 
 def match(**changes: str) -> dict[str, str]:
