@@ -25,7 +25,7 @@ from archiver.cli.vault import (
     find_vault,
     vault_option,
 )
-from archiver.errors import UsageError
+from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 
 __all__ = ["add_ingest", "add_withdraw", "refuse_unsigned"]
@@ -153,6 +153,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         described.used()
         for warning in examiner.warnings if examiner else ():
             output.warning(warning)
+        _derive(opened, case, made.item, chosen.formats, output)
         stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
         if as_json:
             output.json(
@@ -180,6 +181,18 @@ def _refuse_unknown(vault: Any, description: Any) -> None:
     from archiver.ingest.derivations import refuse_unknown_sources
 
     refuse_unknown_sources(vault, description)
+
+
+def _derive(vault: Any, case: str, item: str, formats: Any, output: Output) -> None:
+    """Thumbnails, where the policy wants them; the item is sealed whether or not."""
+    if not formats.thumbnails:
+        return
+    from archiver.derive import make_thumbnails
+
+    try:
+        make_thumbnails(vault, case, item, formats)
+    except ArchiverError as error:
+        output.warning(_("no thumbnails: {reason}").format(reason=error.message))
 
 
 def _plan(vault: Any, case: str, sources: list[str], output: Output, *, encode_names: bool) -> Any:

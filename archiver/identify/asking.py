@@ -72,6 +72,11 @@ class Identifier:
         return tuple(self._keeper.versions.values())
 
     @property
+    def unusable(self) -> tuple[str, ...]:
+        """Those that are installed, and can't be used."""
+        return tuple(sorted(self._keeper.unusable))
+
+    @property
     def confinement(self) -> tuple[str, ...]:
         """What the child gave up; () before it was started."""
         return self._keeper.confinement
@@ -158,7 +163,7 @@ class _Asked:
         known = puid(told.get("puid"))
         first = next(iter(self._troubles.values()), None)
         usual = "identified" if known else "unknown"
-        if not any(one == NAMES[0] or ":" in one for one in self._keeper.tools):
+        if not any(one == NAMES[0] or ":" in one for one in self._usable()):
             usual = "not asked"
         provenance = {
             key: text(values[key], 100)
@@ -181,6 +186,9 @@ class _Asked:
             provenance=provenance,
             reason=self._reason(usual),
         )
+
+    def _usable(self) -> list[str]:
+        return [one for one in self._keeper.tools if one not in self._keeper.unusable]
 
     def _identifier(self) -> str:
         return text(self._keeper.versions.get(NAMES[0], ""), 200)

@@ -17,6 +17,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from archiver.identify import confine
@@ -28,7 +29,7 @@ _OPEN_FILES = 64
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/dev/urandom")
 
 
-def main() -> NoReturn:
+def main() -> NoReturn:  # pragma: no cover - in a process that is killed in the end
     """The program: its one argument is a JSON object (see ``_Order`` in the keeper)."""
     order = json.loads(sys.argv[1])
     signal.signal(signal.SIGTERM, _end_all)
@@ -50,13 +51,13 @@ def main() -> NoReturn:
     os._exit(0)
 
 
-def _end_all(_number: int, _frame: object) -> NoReturn:
+def _end_all(_number: int, _frame: object) -> NoReturn:  # pragma: no cover - as main
     """Who asked has ended: so does the whole process group, which nobody can leave."""
     os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 
-def _wait(inner: int) -> NoReturn:
+def _wait(inner: int) -> NoReturn:  # pragma: no cover - as main
     """Hold none of the pipes, so that their end is heard; end as the inner one ends."""
     for descriptor in (0, 1, 2):
         os.close(descriptor)
@@ -65,7 +66,7 @@ def _wait(inner: int) -> NoReturn:
     os._exit(code if code >= 0 else 128 - code)
 
 
-def _work(order: dict[str, Any], *, namespaces: bool) -> None:
+def _work(order: dict[str, Any], *, namespaces: bool) -> None:  # pragma: no cover - as main
     answers = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no answer
     with open("/proc/self/statm", "rb", buffering=0) as memory:
@@ -77,18 +78,26 @@ def _work(order: dict[str, Any], *, namespaces: bool) -> None:
         confine.limit(resource.RLIMIT_FSIZE, 0)
         confine.limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
         confine.limit(resource.RLIMIT_CPU, order["cpu_seconds"])
-        tools = _load(order)
+        tools, unusable = _load(order)
         pages = int(memory.read().split()[0])
     used = pages * resource.getpagesize()
     confine.limit(resource.RLIMIT_AS, used + order["memory_bytes"])
     _send(answers, {"confinement": _told(landlock, filtered=filtered, namespaces=namespaces)})
-    _send(answers, {"tools": {name: tool.version for name, tool in tools.items()}})
-    _answer(tools, answers)
+    versions = {name: tool.version for name, tool in tools.items()}
+    _send(answers, {"tools": versions, "unusable": unusable})
+    with open(0, "rb", closefd=False) as requests:
+        _answer(tools, requests, answers)
 
 
-def _load(order: dict[str, Any]) -> dict[str, Tool]:
-    memory = int(order["memory_bytes"])
-    return {name: load_tool(name, order["programs"], memory) for name in order["tools"]}
+def _load(order: dict[str, Any]) -> tuple[dict[str, Tool], dict[str, str]]:
+    """The tools, and those that are installed and can't be used, with the reason."""
+    memory, tools, unusable = int(order["memory_bytes"]), {}, {}
+    for name in order["tools"]:
+        try:
+            tools[name] = load_tool(name, order["programs"], memory)
+        except Exception as error:  # noqa: BLE001 - a library that lacks another, say
+            unusable[name] = f"{type(error).__name__}: {error}"[:200]
+    return tools, unusable
 
 
 def _told(landlock: int, *, filtered: bool, namespaces: bool) -> list[str]:
@@ -103,18 +112,17 @@ def _told(landlock: int, *, filtered: bool, namespaces: bool) -> list[str]:
     return told
 
 
-def _answer(tools: dict[str, Tool], answers: int) -> None:
-    with open(0, "rb", closefd=False) as requests:
-        for line in requests:
-            request = json.loads(line)
-            tool = tools[request["tool"]]
-            try:
-                answer = tool.run(request["path"])
-            except MemoryError:
-                answer = {"error": "memory"}
-            except Exception as error:  # noqa: BLE001 - parsers of others fail as they like
-                answer = {"error": f"{type(error).__name__}: {error}"[:500]}
-            _send(answers, answer)
+def _answer(tools: Mapping[str, Tool], requests: Iterable[bytes], answers: int) -> None:
+    for line in requests:
+        request = json.loads(line)
+        tool = tools[request["tool"]]
+        try:
+            answer = tool.run(request["path"])
+        except MemoryError:
+            answer = {"error": "memory"}
+        except Exception as error:  # noqa: BLE001 - parsers of others fail as they like
+            answer = {"error": f"{type(error).__name__}: {error}"[:500]}
+        _send(answers, answer)
 
 
 def _send(answers: int, answer: dict[str, Any]) -> None:

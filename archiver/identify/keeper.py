@@ -34,6 +34,9 @@ _BOOT = (
 _MAX_ANSWER_BYTES = 256 << 10
 _MAX_NOISE_BYTES = 8 << 10
 _START_SECONDS = 60
+_ENDING_SECONDS = 2
+_STARTS = 3
+"""Attempts to start a child, for one bag."""
 _FILES_A_CHILD = 5000
 """Then a fresh one: libraries leak."""
 _MEMORY_WORDS = (b"out of memory", b"cannot allocate memory", b"bad_alloc", b"MemoryError")
@@ -85,7 +88,9 @@ class Child:
         os.set_blocking(self._errors, False)
         try:
             self.confinement: tuple[str, ...] = tuple(self._line(_START_SECONDS)["confinement"])
-            self.versions: dict[str, str] = dict(self._line(_START_SECONDS)["tools"])
+            told = self._line(_START_SECONDS)
+            self.versions: dict[str, str] = dict(told["tools"])
+            self.unusable: dict[str, str] = dict(told["unusable"])
         except BaseException:
             self.end()
             raise
@@ -162,7 +167,7 @@ class Child:
         if descriptor == self._errors:
             if not piece:
                 selector.unregister(descriptor)
-            self._noise = (self._noise + piece)[-_MAX_NOISE_BYTES:]
+            self._hear(piece)
             return
         if not piece:
             raise self._died()
@@ -170,16 +175,24 @@ class Child:
         if len(self._buffer) > _MAX_ANSWER_BYTES:
             raise ChildDiedError("failed", "it answered without end")
 
+    def _hear(self, piece: bytes) -> None:
+        """Keep the beginning and the end of what it complains of."""
+        half, noise = _MAX_NOISE_BYTES // 2, self._noise + piece
+        self._noise = noise[:half] + noise[half:][-half:]
+
     def _died(self) -> ChildDiedError:
         """Why it ended, as far as that can be told."""
         with contextlib.suppress(OSError):
             while piece := os.read(self._errors, 1 << 16):
-                self._noise = (self._noise + piece)[-_MAX_NOISE_BYTES:]
+                self._hear(piece)
         noise = bytes(self._noise)
         if any(word in noise for word in _MEMORY_WORDS):
             return ChildDiedError("out of memory", "it asked for more memory than it may have")
-        self._kill()
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            code = self._process.wait()
         return ChildDiedError("failed", f"the parser ended itself ({_ending(code)})")
 
     def _kill(self) -> None:
@@ -245,6 +258,9 @@ class Keeper:
         """Called while an answer is waited for, once a second: what it raises ends the child."""
         self.confinement: tuple[str, ...] = ()
         self.versions: dict[str, str] = {}
+        self.unusable: dict[str, str] = {}
+        """Tools that are installed and can't be loaded, with the reason."""
+        self._failed_starts = 0
 
     def __enter__(self) -> Self:
         return self
@@ -256,6 +272,7 @@ class Keeper:
         """Have a child that can read below ``place``, and, if that is none of the roots that
         it was given, nothing else of anybody's.
         """
+        self._failed_starts = 0
         whole = os.path.join(os.path.abspath(place), "")
         if not any(whole.startswith(os.path.join(os.path.abspath(one), "")) for one in self._roots):
             self.close()
@@ -275,15 +292,17 @@ class Keeper:
             self._child = Child(self._roots, self.tools, self.limits)
             self.confinement = self._child.confinement
             self.versions = self._child.versions
+            self.unusable = self._child.unusable
 
     def ask(self, tool: str, path: str, seconds: float) -> Answer:
         """What ``tool`` says of the file at ``path``, within ``seconds``."""
         deadline = time.monotonic() + seconds
         while True:
-            try:
-                self.start()
-            except (ChildDiedError, OSError) as error:
-                return Answer({}, "failed", f"the child can't be started: {error}")
+            problem = self._problem()
+            if problem:
+                return Answer({}, "failed", f"the child can't be started: {problem}")
+            if tool in self.unusable:
+                return Answer({})
             assert self._child is not None
             served = self._child.asked > 0
             try:
@@ -298,6 +317,18 @@ class Keeper:
                 self.close()
                 raise
             return self._judged(values)
+
+    def _problem(self) -> str:
+        """Why there is no child; "" where there is one. After a few attempts none is made."""
+        if self._failed_starts >= _STARTS:
+            return "it failed before"
+        try:
+            self.start()
+        except (ChildDiedError, OSError) as error:
+            self._failed_starts += 1
+            return str(error)
+        self._failed_starts = 0
+        return ""
 
     def _judged(self, values: dict[str, Any]) -> Answer:
         problem = values.get("error")

@@ -9,8 +9,8 @@ and ``found``: what the file says of places, devices, times and people.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -67,6 +67,12 @@ def load_tool(name: str, where: Mapping[str, str], memory_bytes: int) -> Tool:
     return tool
 
 
+def _version(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)
+
+
 class _Siegfried:
     """PRONOM's signatures, by pygfried."""
 
@@ -74,7 +80,7 @@ class _Siegfried:
         import pygfried
 
         self._scanner = pygfried.Scanner()
-        self.version = f"pygfried {importlib.metadata.version('pygfried')}"
+        self.version = f"pygfried {_version('pygfried')}"
         details = self._asked("/dev/urandom/")
         self.version += f" / PRONOM {details}" if details else ""
 
@@ -135,7 +141,7 @@ class _MediaInfo:
         from pymediainfo import MediaInfo
 
         self._parse = MediaInfo.parse
-        self.version = f"pymediainfo {importlib.metadata.version('pymediainfo')}"
+        self.version = f"pymediainfo {_version('pymediainfo')}"
         MediaInfo.can_parse()
 
     def run(self, path: str) -> dict[str, Any]:
@@ -227,7 +233,24 @@ class _ExifTool:
             return {}
         return _exif_facts(records[0])
 
+    def close(self) -> None:
+        """End it. The next question starts another."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(OSError):
+                    stream.close()  # type: ignore[union-attr]
+            self._process = None
+
     def _ask(self, arguments: list[str]) -> bytes:
+        try:
+            return self._asked(arguments)
+        except OSError:
+            self.close()
+            raise
+
+    def _asked(self, arguments: list[str]) -> bytes:
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -246,8 +269,7 @@ class _ExifTool:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
-            self._process.communicate()  # closes its pipes
-            self._process = None
+            self.close()
         if self._process is None:
             command = [self._program, "-config", "", "-stay_open", "True", "-@", "-"]
             pipe = subprocess.PIPE

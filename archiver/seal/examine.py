@@ -134,6 +134,8 @@ class Examiner:
             self.warnings.append(text.format(count=troubled))
         detail: dict[str, Any] = {"files": len(records), "outcomes": counts, "tools": [*by.tools]}
         detail["confinement"] = [*by.confinement]
+        if by.unusable:
+            detail["unusable"] = [*by.unusable]
         yield Event(type="format identification", at=self._clock(), detail=detail)
         found = sum(1 for one in records if one.technical or one.found)
         detail = {"files": found, "tools": [*by.tools]}

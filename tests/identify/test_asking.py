@@ -158,6 +158,14 @@ def test_a_file_that_may_not_be_read(identifier: Identifier, tmp_path: Path) -> 
     assert record(identifier, tmp_path / "a").outcome == "failed"
 
 
+def test_a_library_that_has_too_little_memory_is_known_as_such(tmp_path: Path) -> None:
+    """Go's runtime says so in the first line of many."""
+    (tmp_path / "report.pdf").write_bytes(pdf())
+    with Identifier([str(tmp_path)], Limits(memory_bytes=8 << 20)) as identifier:
+        told = record(identifier, tmp_path / "report.pdf")
+    assert told.outcome == "out of memory"
+
+
 def test_a_payload_in_its_order_and_no_links(identifier: Identifier, tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "b").mkdir(parents=True)
@@ -228,8 +236,7 @@ def test_tools_by_themselves(tmp_path: Path, where: dict[str, Any]) -> None:
     process.kill()
     process.wait()
     assert tool.run(str(path)) == told  # it is started again
-    tool._process.kill()  # type: ignore[attr-defined]
-    tool._process.communicate()  # type: ignore[attr-defined]
+    tool.close()  # type: ignore[attr-defined]
 
 
 def test_mediainfo_by_itself(tmp_path: Path) -> None:

@@ -194,10 +194,12 @@ def test_no_child_outlives_a_parent_that_is_killed(
         below = _descendants(parent.pid)
         assert below
         parent.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while any(_is_alive(one) for one in below) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [one for one in below if _is_alive(one)] == []
+    while any(MARK in line for line in children()) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert not any(MARK in line for line in children())
 
 
@@ -253,12 +255,26 @@ def test_what_waits_can_be_broken_off(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 20
 
 
-def test_a_tool_that_cannot_be_loaded_is_said(tmp_path: Path) -> None:
-    (told,) = ask(tmp_path / "x", "good", tools=("tests.identify.faults:NoSuchTool",))
-    assert told.outcome == "failed"
-    assert "can't be started" in told.reason
-    with pytest.raises(ChildDiedError):
-        Child([str(tmp_path)], ("no.such.module:Tool",), Limits())
+def test_a_tool_that_cannot_be_loaded_is_left_out_and_said(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("good")
+    for tools in (("no.such:Tool",), ("no.such:Tool", *FAULTS)):
+        with Identifier([str(tmp_path)], Limits(), tools=tools) as identifier:
+            told = identifier.record(str(tmp_path / "a"), "data/a")
+            assert identifier.unusable == ("no.such:Tool",)
+        assert told.outcome == ("identified" if FAULTS[0] in tools else "not asked")
+
+
+def test_a_child_that_cannot_be_started_is_not_tried_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("archiver.identify.keeper._BOOT", "raise SystemExit('broken')")
+    with pytest.raises(ChildDiedError, match="ended itself"):
+        Child([str(tmp_path)], FAULTS, Limits())
+    (tmp_path / "a").write_text("good")
+    with Identifier([str(tmp_path)], Limits(), tools=FAULTS) as identifier:
+        told = [identifier.record(str(tmp_path / "a"), "data/a").reason for _time in range(5)]
+    assert all("the child can't be started" in one for one in told)
+    assert "it failed before" in told[4]
 
 
 def test_a_child_is_replaced_before_its_limits_end_it(tmp_path: Path) -> None:
