@@ -16,6 +16,8 @@
     │                        AlreadyExistsError, LockedError, CatalogError,
     │                        LogError (1), NoIntactReplicaError (1)          5
     ├── StorageError         a place to keep bytes failed (full, I/O)        5
+    ├── ConsentError         (archiver.consent) a witness doesn't allow it     4
+    ├── SecretError          (archiver.secrecy) told without its contents      5
     └── RemoteError          a TSA is unreachable, or its answer is wrong    5
 
 Details are findings, not more classes. Foreign errors are wrapped at the edge

@@ -124,18 +124,14 @@ def test_an_identity_that_age_has_protected(tmp_path: Path, armor: list[str]) ->
 
 def at_a_terminal(command: list[str], answers: list[str], sign: bytes) -> bytes:
     """Run a program that asks at the terminal; each answer after ``sign`` was seen."""
-    import fcntl
     import pty
-    import termios
 
     master, slave = pty.openpty()
     with subprocess.Popen(
-        command,
+        ["setsid", "-c", *command],
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as process:
         os.close(slave)
         seen = b""

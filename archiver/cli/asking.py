@@ -82,7 +82,8 @@ class Terminal:
 
     def confirm(self, question: str) -> bool:
         """Yes or no; no by itself."""
-        answer = self.ask(f"{question} [{_('y/N')}]").lower()
+        choice = _("y/N")
+        answer = self.ask(f"{question} [{choice}]").lower()
         return answer in ("y", "yes", "s", "si", "sí")
 
 
@@ -127,7 +128,8 @@ def _question(field: Any) -> str:
     if field.choices:
         words = f"{words} ({' / '.join(field.choices)})"
     if field.type == "texts":
-        words = f"{words} ({_('several with ; between them')})"
+        several = _("several with ; between them")
+        words = f"{words} ({several})"
     return f"{words} *" if field.required else words
 
 

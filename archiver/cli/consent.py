@@ -96,7 +96,8 @@ def _tell(consent: Mapping[str, Any] | None, gone: Any, output: Output) -> None:
     for purpose in PURPOSES:
         said = (consent or {}).get(purpose, "")
         answer = _(_ANSWERS[said]) if said else (_("not known") if consent is None else _("none"))
-        output.line(f"{purpose:<14} {_('WITHDRAWN') if purpose in lost else answer}")
+        answer = _("WITHDRAWN") if purpose in lost else answer
+        output.line(f"{purpose:<14} {answer}")
     for key, value in (consent or {}).items():
         if key not in PURPOSES:
             output.line(printable(f"{key}: {value}"))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,21 +16,17 @@ from archiver.cli.options import (
     tsa_root_option,
 )
 from archiver.cli.output import Output, count_files, human_size, printable
+from archiver.cli.statement_forms import Asked, gather, settle_originals
 from archiver.cli.statement_open import add_open
 from archiver.cli.vault import catalog_option, find_vault, vault_option
-from archiver.errors import DestinationError, UsageError, storage_error
-from archiver.i18n import _, ngettext
-from archiver.secrecy import guarded, sits_there
+from archiver.errors import DestinationError, storage_error
+from archiver.i18n import _
+from archiver.secrecy import guarded
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from archiver.statement import Keys, Plain, Statement, Taken
+    from archiver.statement import Keys, Statement, Taken
 
 __all__ = ["statement_app"]
-
-_MAX_FORM_BYTES = 1 << 20
-_MAX_LIST_BYTES = 1 << 20
 
 
 def statement_app(settings: dict[str, Any], summary: str) -> typer.Typer:
@@ -45,32 +37,6 @@ def statement_app(settings: dict[str, Any], summary: str) -> typer.Typer:
     for add in (_add_new, add_open, _add_key):
         add(app)
     return app
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What was asked for: texts as they were given."""
-
-    case: str
-    files: tuple[str, ...]
-    files_from: str
-    form: str
-    identity: str
-    no_identity: bool
-
-    def check(self) -> None:
-        """Raises UsageError."""
-        streams = [self.form, self.identity, self.files_from, *self.files].count("-")
-        if streams > 1:
-            raise UsageError(
-                _("standard input can be only one of them"),
-                hint=_("Give the others as files, or as /dev/fd/3."),
-            )
-        if self.identity and self.no_identity:
-            raise UsageError(
-                _("--identity doesn't go with --no-identity"),
-                hint=_("See 'archiver statement new --help'."),
-            )
 
 
 def _add_new(app: typer.Typer) -> None:
@@ -194,7 +160,7 @@ def _add_new(app: typer.Typer) -> None:
             opened = find_vault(vault, catalog)
             chosen, now = load_policy(policy or opened.policy), datetime.now(UTC)
             refuse_unsigned(key or [], chosen, unsigned=unsigned)
-            asked = _Asked(
+            asked = Asked(
                 case=case,
                 files=tuple(files or ()),
                 files_from=files_from,
@@ -225,7 +191,7 @@ def _add_new(app: typer.Typer) -> None:
                     now,
                     require_stamp=chosen.proof.time_stamps > 0,
                 )
-            statement, forms = _gather(asked, now)
+            statement, forms = gather(asked, now)
             _tell_missing(statement, chosen, output)
             create = CreateOptions(policy=chosen, now=now, identifier="", sealing=sealing)
             options = IngestOptions(create=create, wait_seconds=wait)
@@ -233,139 +199,33 @@ def _add_new(app: typer.Typer) -> None:
             made = taken.ingested
             stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
             left = [*taken.originals, *forms]
-            if as_json:
-                output.json(
-                    {
-                        "schema": "archiver/statement/1",
-                        "id": made.item,
-                        "code": statement.code,
-                        "path": made.path,
-                        "files": len(taken.originals),
-                        "payload_bytes": made.payload_bytes,
-                        "identity": statement.identity is not None,
-                        "signed": sealing is not None,
-                        "settled": list(taken.settled),
-                        "time_stamps": stamps_json(stamps),
-                    }
-                )
-            else:
-                output.line(
-                    f"{made.item}: {statement.code}, {count_files(len(taken.originals))},"
-                    f" {human_size(made.payload_bytes)}"
-                )
+            _tell(taken, statement, stamps, output, as_json=as_json)
             tell_stamps(stamps, output, as_json=as_json)
-            _settle_originals(opened, made.item, left, output, remove=remove_original)
+            settle_originals(opened, made.item, left, output, remove=remove_original)
         return 0
 
 
-# -- what was typed, or stands in forms
-
-
-def _gather(asked: _Asked, now: datetime) -> tuple[Statement, list[tuple[Plain, str]]]:
-    """The statement, and the forms that it was read from, with their digests."""
-    from contextlib import nullcontext
-
-    from archiver.cli.asking import Terminal, ask_files, ask_identity
-    from archiver.statement import Statement
-
-    asks = not asked.form or not (asked.identity or asked.no_identity)
-    forms: list[tuple[Plain, str]] = []
-    paths = _paths(asked)
-    with Terminal() if asks else nullcontext() as terminal:
-        description = _description(asked, terminal, now, forms)
-        identity = None
-        if asked.identity:
-            from archiver.statement.envelope import read_identity_form
-
-            data, place = _read_form(asked.identity, _("the identity form"), forms)
-            identity = read_identity_form(data, place)
-        elif not asked.no_identity:
-            assert terminal is not None
-            identity = ask_identity(terminal)
-        if not paths and terminal is not None and not asked.form:
-            paths = ask_files(terminal)
-    plains = tuple(_plain(path, number) for number, path in enumerate(paths, start=1))
-    return Statement(description=description, identity=identity, files=plains), forms
-
-
-def _plain(path: str, number: int) -> Plain:
-    from archiver.statement import Plain
-
-    if path == "-":
-        return Plain("", _("standard input"))
-    return Plain(path, path if sits_there() else _("file {number}").format(number=number))
-
-
-def _paths(asked: _Asked) -> list[str]:
-    if not asked.files_from:
-        return list(asked.files)
-    data = _read(asked.files_from, _("the list of files"), _MAX_LIST_BYTES)
-    separator = b"\0" if b"\0" in data else b"\n"
-    return [*asked.files, *(os.fsdecode(one) for one in data.split(separator) if one)]
-
-
-def _description(
-    asked: _Asked, terminal: Any, now: datetime, forms: list[tuple[Plain, str]]
-) -> Any:
-    """The description: of the form, or of what is answered. Raises ArchiverError."""
-    from time import tzname
-
-    from archiver import __version__
-    from archiver.cli.asking import ask_statement
-    from archiver.describe import Description, DescriptionError, read_form
-
-    recorded = {
-        "at": now.isoformat(timespec="seconds"),
-        "program": f"archiver {__version__}",
-        "time_zone": tzname[0],
-    }
-    known = {"case": asked.case}
-    if not asked.form:
-        values = ask_statement(terminal, known)
-        values.setdefault("confidentiality", "confidential")
-        return Description.checked("statement", values, recorded)
-    data, place = _read_form(asked.form, _("the form"), forms)
-    try:
-        found = read_form(data, place, kind="statement", recorded=recorded)
-    except DescriptionError as error:
-        if sits_there():
-            raise
-        first = error.mistakes[0]  # its message may quote what was typed
-        raise UsageError(
-            _("{place}:{line}: this can't be taken").format(place=place, line=first.line),
-            hint=first.hint or _("Run it at a terminal to see why."),
-        ) from None
-    values = {"confidentiality": "confidential", **known, **found.values}
-    if values["case"] != asked.case:
-        raise UsageError(_("the form is of another case than --case says"))
-    return Description.checked("statement", values, recorded)
-
-
-def _read_form(path: str, what: str, forms: list[tuple[Plain, str]]) -> tuple[bytes, str]:
-    """A form's bytes, and how messages call it."""
-    from archiver.statement import Plain
-
-    data = _read(path, what, _MAX_FORM_BYTES)
-    label = path if sits_there() and path != "-" else what
-    if path != "-" and os.path.isfile(path):
-        forms.append((Plain(path, label), hashlib.sha256(data).hexdigest()))
-    return data, label
-
-
-def _read(path: str, what: str, limit: int) -> bytes:
-    try:
-        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-            data = file.read(limit + 1)
-    except (OSError, ValueError) as error:
-        place = path if sits_there() else what
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise UsageError(
-            _("{path}: {reason}").format(path=place, reason=reason),
-            hint=_("Check the spelling of the path."),
-        ) from None
-    if len(data) > limit:
-        raise UsageError(_("{place} is too long for what it should be").format(place=what))
-    return data
+def _tell(
+    taken: Taken, statement: Statement, stamps: Any, output: Output, *, as_json: bool
+) -> None:
+    made = taken.ingested
+    if not as_json:
+        count, size = count_files(len(taken.originals)), human_size(made.payload_bytes)
+        output.line(f"{made.item}: {statement.code}, {count}, {size}")
+        return
+    output.json(
+        {
+            "schema": "archiver/statement/1",
+            "id": made.item,
+            "code": statement.code,
+            "path": made.path,
+            "files": len(taken.originals),
+            "payload_bytes": made.payload_bytes,
+            "identity": statement.identity is not None,
+            "settled": list(taken.settled),
+            "time_stamps": stamps_json(stamps),
+        }
+    )
 
 
 def _tell_missing(statement: Statement, policy: Any, output: Output) -> None:
@@ -393,59 +253,6 @@ def _take(
     for item in taken.settled:
         output.say(_("{item} was left by a run that was ended; that is settled").format(item=item))
     return taken
-
-
-# -- what still lies in clear
-
-
-def _settle_originals(
-    vault: Any,
-    item: str,
-    originals: Sequence[tuple[Plain, str]],
-    output: Output,
-    *,
-    remove: bool,
-) -> None:
-    """Plain files that still lie where they were: told, and removed where that is wanted."""
-    from archiver.cli.watch_status import is_watched
-    from archiver.statement import remove_original
-
-    left = [(plain, digest) for plain, digest in originals if os.path.lexists(plain.path)]
-    if not left:
-        return
-    if not remove:
-        for plain, _digest in left:
-            text = _("the plain original still lies there: {file}")
-            if is_watched(plain.path):
-                text = _("the plain original still lies in a watched folder: {file}")
-            output.warning(text.format(file=plain.label))
-        remove = _wants_removal(output)
-    if not remove:
-        output.hint(_("Give --remove-original, or remove them yourself, copies too."))
-        return
-    for plain, digest in left:
-        remove_original(vault, item, plain, digest)
-    text = ngettext("{count} plain file was removed", "{count} plain files were removed", len(left))
-    output.say(text.format(count=len(left)))
-    output.hint(
-        _(
-            "To remove is not to erase: on an SSD or a stick, in snapshots and backups the bytes"
-            " may stay. Only a disk that was encrypted all along keeps them from others."
-        )
-    )
-
-
-def _wants_removal(output: Output) -> bool:
-    """Ask who sits there, if somebody does."""
-    from archiver.cli.asking import Terminal
-
-    if output.quiet or not sits_there():
-        return False
-    try:
-        with Terminal() as terminal:
-            return terminal.confirm(_("Remove them now?"))
-    except (UsageError, KeyboardInterrupt):
-        return False
 
 
 # -- keys

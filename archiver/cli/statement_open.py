@@ -15,6 +15,7 @@ from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
 from archiver.errors import FormatError, UsageError
 from archiver.i18n import _
+from archiver.secrecy import guarded
 
 if TYPE_CHECKING:
     from archiver.bag.tree import BagTree
@@ -84,7 +85,8 @@ def add_open(app: typer.Typer) -> None:
         opened = find_vault(vault, catalog) if named else None
         if destination not in ("", "-"):
             refuse_place(destination, opened)
-        with _checked(wanted, opened, output, damaged=damaged) as (tree, code):
+        checked = _checked(wanted, opened, output, damaged=damaged)
+        with guarded(), checked as (tree, code):
             identities = load_identities(identity)
             if who:
                 _tell_who(open_identity(tree, identities, code), output, as_json=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import select
@@ -33,13 +32,11 @@ class Session:
         termios.tcsetattr(slave, termios.TCSANOW, settings)
         out = open(stdout, "wb") if stdout else None  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "archiver", *map(str, words)],
+            ["setsid", "-c", sys.executable, "-m", "archiver", *map(str, words)],
             env={**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"},
             stdin=slave,
             stdout=out or slave,
             stderr=slave,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
         if out:

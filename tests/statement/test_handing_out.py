@@ -94,9 +94,9 @@ def test_no_purpose_no_export(scene: Scene) -> None:
     assert (done.code, "--for PURPOSE" in done.err) == (4, True)
     for more in (key(scene), ["--asked", "x"], ["--consent-confirmed-by", "R-1"]):
         assert hand_out(scene, *more).code == 2
+    request, item = ExportRequest(form="tar", receipt="0" * 32), scene.item()
     with pytest.raises(ConsentError):
-        request = ExportRequest(form="tar", receipt="0" * 32)
-        export(scene.vault, scene.item(), str(scene.base / "x.tar"), request, lambda: NOW)
+        export(scene.vault, item, str(scene.base / "x.tar"), request, lambda: NOW)
     assert exported(scene) == []
 
 

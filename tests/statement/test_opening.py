@@ -165,11 +165,11 @@ def test_plain_text_is_put_into_no_vault_replica_or_bag(scene: Scene) -> None:
         assert "lies in" in done.err
     copy = scene.base / "copy"
     shutil.copytree(bag, copy)
-    for place in ("vault/out", "second/out"):  # nobody says which vault it is of
-        done = scene.run_raw_without_vault(
-            "statement", "open", copy, "--identity", scene.keys["reader"].file, "-o", place
+    for inside in ("vault/out", "second/out"):  # nobody says which vault it is of
+        ran = scene.run_raw_without_vault(
+            "statement", "open", copy, "--identity", scene.keys["reader"].file, "-o", inside
         )
-        assert (done.returncode, Path(place).exists()) == (5, False)
+        assert (ran.returncode, Path(inside).exists()) == (5, False)
 
 
 def test_nothing_is_written_over(scene: Scene) -> None:

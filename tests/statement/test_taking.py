@@ -135,10 +135,10 @@ def test_the_list_of_files_binds_every_ciphertext(scene: Scene) -> None:
     data = (bag / "data/files.json.age").read_bytes()
     found = parse_contents(decrypt_bytes(data, scene.keys["reader"].identities, 1 << 20))
     assert (found.case, [one.name for one in found.files]) == (CASE, list(FILES))
-    for one, path, plain in zip(found.files, scene.files, FILES.values(), strict=True):
+    for one, plain_path, plain in zip(found.files, scene.files, FILES.values(), strict=True):
         assert one.cipher_sha256 == hashlib.sha256((bag / one.path).read_bytes()).hexdigest()
         assert (one.size, one.sha256) == (len(plain), hashlib.sha256(plain).hexdigest())
-        assert one.mtime_ns == path.stat().st_mtime_ns
+        assert one.mtime_ns == plain_path.stat().st_mtime_ns
     for path, digest in found.others.items():
         assert hashlib.sha256((bag / path).read_bytes()).hexdigest() == digest
     assert set(found.others) == {"data/identity.age", "metadata/description.json.age"}
@@ -161,7 +161,7 @@ def test_the_answer_in_json(scene: Scene) -> None:
     done = scene.run(*scene.words("--json"))
     assert done.json["id"] == ITEM
     assert done.json["code"] == "W-07"
-    assert (done.json["files"], done.json["identity"], done.json["signed"]) == (2, True, False)
+    assert (done.json["files"], done.json["identity"]) == (2, True)
     assert NAME not in done.out
 
 
@@ -381,7 +381,7 @@ def test_a_file_that_can_t_be_taken_is_told_without_its_path(scene: Scene, what:
 def test_a_file_that_changes_while_it_is_read_is_refused(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = module.encrypt
+    from archiver.encrypt import encrypt as before
 
     def meddling(reader: Any, writer: Any, recipients: Any) -> None:
         before(reader, writer, recipients)
