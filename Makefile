@@ -60,6 +60,7 @@ bench: $(VENV)/run.stamp
 	@missed=0; run() { echo "$$*"; $(BIN)/python -m "$$@" || missed=1; }; \
 	run benchmarks.seal build/seal.md build/seal.json; \
 	run benchmarks.vault --scale $(SCALE) build/vault.md build/vault.json; \
+	run benchmarks.search --scale $(SCALE) build/search.md build/search.json; \
 	run benchmarks.watch --scale $(SCALE) --place build build/watch.md build/watch.json; \
 	run benchmarks --scale $(SCALE) --markdown build/benchmarks.md --json build/benchmarks.json; \
 	exit $$missed

@@ -283,8 +283,9 @@ def test_each_altered_byte_and_each_lost_file_is_found(
             assert any("MODIFIED" in one for one in problems(amended)), path
         path.unlink()
         assert any(f"{path.name}: MISSING" in one for one in problems(amended)), path
-        done = run(capsys, "audit")
-        assert (done.code, path.name in done.err) == (1, True)
+        for command in (("audit",), ("catalog", "check")):
+            done = run(capsys, *command)
+            assert (done.code, path.name in done.err) == (1, True)
         path.write_bytes(whole)
     assert problems(amended) == []
     shutil.rmtree(records(amended, ITEM))
