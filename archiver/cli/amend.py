@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ def reason_option() -> Any:
     return typer.Option(
         "--reason",
         metavar="TEXT",
-        help=_("Why, in one line: what was learnt, and from whom by role or code."),
+        help=_("Why, in one line: what was learnt, and from whom by role or code (-: ask)."),
     )
 
 
@@ -88,12 +89,19 @@ def add_amend(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
         from archiver.amend import Wanted
+        from archiver.describe.fields import SECRET
 
         opened = find_vault(vault, catalog)
-        known = _kind_of(opened, item) or _checked_kind(kind)
+        known, secret = _known(opened, item)
+        known = known or _checked_kind(kind)
         values, said = _from_form(form, known) if form else ({}, "")
-        values |= _from_words(set_ or [], known or said)
-        wanted = Wanted(reason=reason, set=values, remove=tuple(remove or ()), kind=kind or said)
+        spoken = _from_words(set_ or [], known or said)
+        if secret or (values | spoken).get("confidentiality") in SECRET:
+            _refuse_spoken(spoken, known or said)
+        values |= spoken
+        wanted = Wanted(
+            reason=_reason(reason), set=values, remove=tuple(remove or ()), kind=kind or said
+        )
         signing = (key, key_dir, passphrase_file)
         return amend_item(
             opened, item, wanted, signing, unsigned=unsigned, wait=wait, as_json=as_json
@@ -160,13 +168,39 @@ def one_signer(signing: tuple[str, str, str], policy: Any, now: Any, *, unsigned
     return signer
 
 
-def _kind_of(vault: Any, item: str) -> str:
-    """The kind of an item, "" where nobody has said it. Raises NotFoundError."""
+def _known(vault: Any, item: str) -> tuple[str, bool]:
+    """The kind of an item, "" where nobody has said it, and whether it is secret. Raises
+    NotFoundError.
+    """
     from archiver.vault.records import reading
 
     with reading(vault) as records:
         described = records.catalog.described(find_item(records, item).item)
-    return described.kind if described else ""
+    return (described.kind, described.secret) if described else ("", False)
+
+
+def _refuse_spoken(spoken: dict[str, Any], kind: str) -> None:
+    """Whoever is on the machine reads its commands' arguments, and a shell remembers them.
+    Raises UsageError.
+    """
+    from archiver.describe import fields_of
+
+    fields = fields_of(kind) if kind else {}
+    for key in spoken:
+        if key in fields and fields[key].type != "choice":
+            raise UsageError(
+                _("{key} of a secret item can't be given on the command line").format(key=key),
+                hint=_("Others can read it there: give it in a form, --form FILE.toml."),
+            )
+
+
+def _reason(given: str) -> str:
+    """The reason; ``-`` asks for it, so that it is in no command line."""
+    if given != "-":
+        return given
+    if sys.stdin.isatty():
+        return input(_("Reason: "))
+    return sys.stdin.readline().rstrip("\n")
 
 
 def _checked_kind(kind: str) -> str:

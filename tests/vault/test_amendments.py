@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -173,6 +174,16 @@ def test_a_reason_is_one_line(
     assert amend(capsys, ITEM, "title=x", reason=reason).code == 2
 
 
+def test_a_reason_that_is_asked_for(
+    amended: Vault, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a neighbour said so\n"))
+    assert amend(capsys, ITEM, "title=x", reason="-").code == 0
+    assert "a neighbour said so" in run(capsys, "show", ITEM).out
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert amend(capsys, ITEM, "title=y", reason="-").code == 2
+
+
 def test_without_a_key_it_must_be_said(amended: Vault, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("describe", "amend", ITEM, "--set", "title=x", "--reason", "seen")
     assert run(capsys, *words).code == 2
@@ -197,9 +208,14 @@ def test_a_policy_may_ask_for_a_signature(
 def test_what_would_be_secret_is_never_written_in_clear(
     amended: Vault, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for words in (("confidentiality=sealed",), ("confidentiality=confidential", "title=Maria")):
+    form = Path("form.toml")
+    form.write_text('confidentiality = "confidential"\ntitle = "Maria"\n')
+    for words in (("confidentiality=sealed",), ("--form", "form.toml")):
         done = amend(capsys, ITEM, *words)
         assert (done.code, SECRET_HINT in done.err) == (2, True)
+    for spoken in (("confidentiality=sealed", "title=Maria"), ("--form", "form.toml", "place=x")):
+        done = amend(capsys, ITEM, *spoken)
+        assert (done.code, "on the command line" in done.err) == (2, True)
     assert len(list(records(amended, ITEM).iterdir())) == 4
     assert problems(amended) == []
 
@@ -229,7 +245,10 @@ def test_a_secret_item_tells_nothing_and_stays_secret(
         done = amend(capsys, ITEM, *words)
         assert done.code == 2
         assert SECRET_HINT not in done.err
-    assert SECRET_HINT in amend(capsys, ITEM, "title=x").err
+    assert "on the command line" in amend(capsys, ITEM, "title=x").err
+    assert SECRET_HINT in amend(capsys, ITEM, "reencoded=no").err
+    Path("form.toml").write_text('title = "Maria"\n')
+    assert SECRET_HINT in amend(capsys, ITEM, "--form", "form.toml").err
     forge(amended, amendment=4, path="0004.json")
     assert "stands in clear" in run(capsys, "events", "verify").out
 
@@ -283,8 +302,9 @@ def test_each_altered_byte_and_each_lost_file_is_found(
             assert any("MODIFIED" in one for one in problems(amended)), path
         path.unlink()
         assert any(f"{path.name}: MISSING" in one for one in problems(amended)), path
-        done = run(capsys, "audit")
-        assert (done.code, path.name in done.err) == (1, True)
+        for command in (("audit",), ("catalog", "check")):
+            done = run(capsys, *command)
+            assert (done.code, path.name in done.err) == (1, True)
         path.write_bytes(whole)
     assert problems(amended) == []
     shutil.rmtree(records(amended, ITEM))
