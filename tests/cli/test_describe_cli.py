@@ -7,10 +7,7 @@ import json
 import os
 import re
 import stat
-import sys
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -171,34 +168,21 @@ def test_the_schema_is_printed(capsys: Capture) -> None:
 # -- describe ID
 
 
-def test_what_is_no_command_is_an_item(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there are amendments; else it is a usage error."""
-    told: list[str] = []
-
-    def add_amend(app: Any) -> None:
-        @app.command("amend")  # type: ignore[untyped-decorator]
-        def amend(item: str) -> int:
-            told.append(item)
-            return 0
-
-    module = ModuleType("archiver.cli.amend")
-    module.__spec__ = find_spec("archiver.cli.describe")
-    monkeypatch.setattr(module, "add_amend", add_amend, raising=False)
-    monkeypatch.setitem(sys.modules, "archiver.cli.amend", module)
-    assert run(capsys, "describe", "c-E-0001").code == 0
-    assert run(capsys, "describe", "amend", "new").code == 0
-    assert told == ["c-E-0001", "new"]
+def test_what_is_no_command_is_an_item(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHIVER_VAULT", str(tmp_path / "vault"))
+    assert run(capsys, "init", str(tmp_path / "vault")).code == 0
+    for name in ("c-E-0001", "nonsense"):
+        for words in ((name,), ("amend", name)):
+            done = run(
+                capsys, "describe", *words, "--reason", "x", "--set", "title=y", "--unsigned"
+            )
+            assert done.code == 2
+            assert f"there is no item {name} in the vault" in done.err
     assert run(capsys, "describe", "schema").code == 0
     assert run(capsys, "describe", "--nonsense").code == 2
     assert run(capsys, "describe", "--help").code == 0
-    assert len(told) == 2
-
-
-@pytest.mark.skipif(find_spec("archiver.cli.amend") is not None, reason="there are amendments")
-def test_an_unknown_command_is_a_usage_error(capsys: Capture) -> None:
-    done = run(capsys, "describe", "nonsense")
-    assert done.code == 2
-    assert done.err.startswith("error: No such command")
 
 
 # -- bag create

@@ -100,7 +100,7 @@ def test_one_document_may_show_two_absences(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("kind = 'video'\n", "must be a absence"),
+        ("kind = 'video'\n", "must be of the kind absence"),
         ("", ""),
         ("kind = 'absence'\nabsence_kind = 'eaten'\n", "no.toml:2"),
         ("kind = 'absence'\nconfidentiality = 'sealed'\n", "can't be recorded here"),
