@@ -21,7 +21,7 @@ from sqlalchemy.exc import DatabaseError, InterfaceError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from archiver.catalog.schema import MIGRATIONS, VERSION, VERSIONS
-from archiver.errors import CatalogError, StorageError
+from archiver.errors import CatalogError, StorageError, storage_error
 from archiver.i18n import _
 
 __all__ = ["companions", "integrity_problem", "migrate", "open_engine", "told_as_ours", "upsert"]
@@ -171,7 +171,14 @@ def integrity_problem(connection: Connection) -> str:
 
 
 def remove_companions(path: str) -> None:
-    """Of a database that is gone: left there, they would be taken for the next one's."""
+    """Of a database that is gone: left there, they would be taken for the next one's.
+
+    Raises StorageError.
+    """
     for one in companions(path):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.unlink(one)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise storage_error(error, one) from error
