@@ -40,6 +40,7 @@ from archiver.statement.staging import Staged, settle_left
 from archiver.vault.check import check_logs
 from tests.bag.making import OPTIONS
 from tests.faults.test_disks import tmpfs
+from tests.sealing import Office, write_key
 from tests.statement.scene import (
     CASE,
     FILES,
@@ -751,3 +752,60 @@ def test_a_vault_whose_bags_are_gone(scene: Scene) -> None:
     os.rmdir(Path(vault.path, "bags"))
     with pytest.raises(StorageError):
         settle_left(vault, INGEST)
+
+
+def test_a_signed_statement_proves_who_sealed_it(scene: Scene, office: Office) -> None:
+    write_key(office.ana, scene.base / "keys", "ana")
+    words = [one for one in scene.words("--key", "keys/ana.key", "--json") if one != "--unsigned"]
+    done = scene.run(*words)
+    assert done.code == 0, done.err
+    (item,) = items(scene.vault)
+    assert item.detail["signatures"] == 1
+    Path("ca.pem").write_bytes(office.ca.certificate.pem)
+    done = scene.run("bag", "verify", done.json["path"], "--trust", "ca.pem")
+    assert done.code == 0, done.err
+    assert scene.open(ITEM).code == 0
+
+
+def test_progress_hears_of_the_plain_bytes(scene: Scene) -> None:
+    class Told:
+        def __init__(self) -> None:
+            self.expected, self.heard, self.files, self.cleared = (0, 0), 0, 0, False
+
+        def expect(self, size_bytes: int, files: int) -> None:
+            self.expected = (size_bytes, files)
+
+        def done(self, _size_bytes: int, files: int) -> None:
+            self.files += files
+
+        def within(self, size_bytes: int) -> None:
+            self.heard += size_bytes
+
+        def clear(self) -> None:
+            self.cleared = True
+
+    told, size = Told(), sum(map(len, FILES.values()))
+    take(scene.vault, CASE, statement(scene), keys(scene), INGEST, encrypting=told)
+    assert (told.expected, told.heard, told.files) == ((size, 2), size, 2)
+    assert told.cleared
+
+
+def test_swap_in_clear_is_warned_of(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archiver.secrecy.clear_swaps", lambda: ["/dev/sdz9"])
+    done = scene.run(*scene.words())
+    assert done.code == 0
+    assert "/dev/sdz9: swap that is not encrypted" in done.err
+    assert "swap" not in scene.run(*scene.words("-q")).err
+
+
+def test_a_protected_key_asks_for_its_passphrase(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("secret").write_text("correct horse battery\n")
+    Path("secret").chmod(0o600)
+    done = scene.run("statement", "key", "-o", "p.key", "--passphrase-file", "secret")
+    assert done.code == 0, done.err
+    assert b"AGE-SECRET-KEY" not in Path("p.key").read_bytes()
+    scene.take("--recipient", done.out.strip())
+    monkeypatch.setattr("archiver.cli.keys.prompt", lambda _text: b"correct horse battery")
+    assert scene.run("statement", "open", ITEM, "--identity", "p.key").code == 0
