@@ -55,12 +55,15 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 
 SCALE ?= 1
-bench: $(VENV)/run.stamp
+bench: $(VENV)/dev.stamp
 	@mkdir -p build
 	@missed=0; run() { echo "$$*"; $(BIN)/python -m "$$@" || missed=1; }; \
 	run benchmarks.seal build/seal.md build/seal.json; \
 	run benchmarks.vault --scale $(SCALE) build/vault.md build/vault.json; \
+	run benchmarks.identify --scale $(SCALE) build/identify.md build/identify.json; \
+	run benchmarks.search --scale $(SCALE) build/search.md build/search.json; \
 	run benchmarks.watch --scale $(SCALE) --place build build/watch.md build/watch.json; \
+	run benchmarks.watch_detect --seconds 120 build/detect.md build/detect.json; \
 	run benchmarks --scale $(SCALE) --markdown build/benchmarks.md --json build/benchmarks.json; \
 	exit $$missed
 

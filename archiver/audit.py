@@ -12,6 +12,7 @@ never in the log.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -26,9 +27,17 @@ from archiver.fixity import Checked, Result, check_copy
 from archiver.pace import Paced
 from archiver.storage import Storage
 from archiver.vault import Vault
+from archiver.vault.amendments import file_problem, files_of
 from archiver.vault.records import Records, reading, writing
 
-__all__ = ["AuditOptions", "audit", "mark_told", "open_incidents", "untold_incidents"]
+__all__ = [
+    "AuditOptions",
+    "altered_amendments",
+    "audit",
+    "mark_told",
+    "open_incidents",
+    "untold_incidents",
+]
 
 _CLOCKS_APART = timedelta(days=1)
 """Two machines' clocks may differ by so much."""
@@ -67,6 +76,23 @@ def _incidents(vault: Vault, *, told: bool | None) -> list[Incident]:
     names = {"", *(one.name for one in vault.replicas())}
     with reading(vault) as records:
         return [one for one in records.catalog.incidents(told=told) if one.place in names]
+
+
+def altered_amendments(vault: Vault) -> list[tuple[str, str, str]]:
+    """(item, path, problem) of the files of amendments that aren't what the logs tell, at each
+    place that can be reached. What a replica has not is copied there by the next sync.
+    """
+    places = [one for one in (vault.storage(), *vault.replicas()) if not one.reachable()]
+    found = []
+    with reading(vault) as records:
+        for item in records.catalog.amended():
+            for one in records.catalog.amendments(item):
+                for place in places:
+                    for name, sha256 in files_of(one).items():
+                        path = place.file_path(name)
+                        if not place.name or os.path.lexists(path):
+                            found += [(item, path, file_problem(path, sha256))]
+    return [one for one in found if one[2]]
 
 
 def mark_told(

@@ -31,6 +31,7 @@ __all__ = [
     "Link",
     "TreeHash",
     "chain_lines",
+    "chain_links",
     "line_digest",
     "parse_event",
     "read_chain",
@@ -130,13 +131,21 @@ def line_digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
-def chain_lines(events: Iterable[Event], *, seq: int = 0, prev: str = GENESIS) -> Iterator[bytes]:
-    """The lines of a chain, or its continuation after ``seq`` and ``prev``."""
+def chain_links(
+    events: Iterable[Event], *, seq: int = 0, prev: str = GENESIS
+) -> Iterator[tuple[Link, bytes]]:
+    """A chain, or its continuation after ``seq`` and ``prev``: each link with its line."""
     for event in events:
         seq += 1
-        line = Link(seq=seq, prev=prev, event=event).line()
+        link = Link(seq=seq, prev=prev, event=event)
+        line = link.line()
         prev = line_digest(line)
-        yield line
+        yield link, line
+
+
+def chain_lines(events: Iterable[Event], *, seq: int = 0, prev: str = GENESIS) -> Iterator[bytes]:
+    """The lines of a chain, or its continuation after ``seq`` and ``prev``."""
+    return (line for _link, line in chain_links(events, seq=seq, prev=prev))
 
 
 def parse_event(line: bytes) -> Link:

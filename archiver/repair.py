@@ -11,16 +11,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from archiver.bag.progress import Progress
-from archiver.catalog.model import Item
+from archiver.catalog.model import Amended, Item
 from archiver.custody import Event
 from archiver.errors import NoIntactReplicaError, StorageError
 from archiver.fixity import Result, check_copy, look_at
 from archiver.i18n import _
 from archiver.storage import Storage
 from archiver.vault import Vault
+from archiver.vault.amendments import file_problem, files_of
 from archiver.vault.records import writing
 
-__all__ = ["Plan", "note_good", "plan_repair", "repair"]
+__all__ = [
+    "LostFile",
+    "Plan",
+    "note_good",
+    "plan_amendments",
+    "plan_repair",
+    "repair",
+    "repair_amendments",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +147,90 @@ def _refuse_gone(place: Storage) -> None:
     """A disk that was pulled out leaves its mount point, which takes everything."""
     if gone := place.reachable():
         raise StorageError(gone, hint=_("Bring it back, and run 'archiver repair' again."))
+
+
+# -- amendments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostFile:
+    """A file of an amendment that isn't at ``place`` as the log tells it, which ``problem``
+    says; ``source`` has it, or is None.
+    """
+
+    place: Storage
+    amendment: int
+    name: str
+    sha256: str
+    problem: str
+    source: Storage | None
+
+
+def plan_amendments(
+    item: Item, amendments: Sequence[Amended], places: Sequence[Storage]
+) -> list[LostFile]:
+    """What is lost of an item's amendments at ``places``, and where it still is. A replica
+    that has no copy of the item has no amendments of it either. Changes nothing.
+    """
+    found = []
+    for place in places:
+        if place.name and place.name not in item.checks:
+            continue
+        for one in amendments:
+            for name, sha256 in files_of(one).items():
+                problem = file_problem(place.file_path(name), sha256)
+                if problem:
+                    source = next(
+                        (each for each in places if not file_problem(each.file_path(name), sha256)),
+                        None,
+                    )
+                    found.append(
+                        LostFile(
+                            place=place,
+                            amendment=one.number,
+                            name=name,
+                            sha256=sha256,
+                            problem=problem,
+                            source=source,
+                        )
+                    )
+    return found
+
+
+def repair_amendments(
+    vault: Vault,
+    item: Item,
+    lost: Sequence[LostFile],
+    clock: Callable[[], datetime],
+    *,
+    wait_seconds: float = 60.0,
+) -> list[str]:
+    """Put back what is somewhere; where what was there instead lies now. Raises StorageError.
+
+    What is put back is what the log says, to the byte, read just now.
+    """
+    aside = []
+    with writing(vault, f"repair {item.case}", wait_seconds) as records:
+        records.require(item.case)
+        for one in lost:
+            if one.source is None:
+                continue
+            _refuse_gone(one.place)
+            mark = clock().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+            moved = one.place.set_file_aside(item.case, one.name, mark)
+            aside += [moved] if moved else []
+            source = one.source.file_path(one.name)
+            problem = one.place.keep_file(one.name, source) or file_problem(
+                one.place.file_path(one.name), one.sha256
+            )
+            if problem:
+                raise StorageError(problem)
+            detail = {
+                "amendment": one.amendment,
+                "from": one.source.name,
+                "item": item.item,
+                "replica": one.place.name,
+                "sha256": one.sha256,
+            }
+            records.append(item.case, [Event(type="recovery", at=clock(), detail=detail)])
+    return aside

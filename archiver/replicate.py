@@ -23,6 +23,7 @@ from archiver.seal.proofs import ProofPlace, add_proof
 from archiver.storage import Storage
 from archiver.storage.local import LocalStorage, prepare_directory
 from archiver.vault import Vault
+from archiver.vault.amendments import file_problem, files_of
 from archiver.vault.records import reading, writing
 
 __all__ = ["Copied", "add_replica", "sync"]
@@ -163,6 +164,10 @@ def _keep_logs(vault: Vault, place: Storage) -> Iterator[Copied]:
         (name, functools.partial(place.keep_file, name, os.path.join(vault.path, name)))
         for name in vault.small_files()
     ]
+    work += [
+        (name, functools.partial(_keep_amendment, vault, place, name, sha256))
+        for name, sha256 in _amendments(vault)
+    ]
     for name, keep in work:
         try:
             problem = place.reachable() or keep()
@@ -170,6 +175,25 @@ def _keep_logs(vault: Vault, place: Storage) -> Iterator[Copied]:
             problem = error.message
         if problem:
             yield Copied(case=name, item=name, replica=place.name, problem=problem)
+
+
+def _amendments(vault: Vault) -> list[tuple[str, str]]:
+    """(name, digest) of the files that the logs name: nothing else is copied, or what a
+    stranger laid there would stand in the way of the next amendment for good.
+    """
+    with reading(vault) as records:
+        return [
+            file
+            for item in records.catalog.amended()
+            for one in records.catalog.amendments(item)
+            if one.case not in records.broken
+            for file in files_of(one).items()
+        ]
+
+
+def _keep_amendment(vault: Vault, place: Storage, name: str, sha256: str) -> str:
+    source = os.path.join(vault.path, *name.split("/"))
+    return file_problem(source, sha256) or place.keep_file(name, source)
 
 
 def _pending(vault: Vault, place: Storage) -> Iterator[Item]:

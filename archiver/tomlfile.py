@@ -9,14 +9,16 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archiver.i18n import _
 
-__all__ = ["TomlText", "hint_for"]
+__all__ = ["TomlText", "hint_for", "line_of_error", "shown"]
 
-_HEADING = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
+_HEADING = re.compile(r"\s*\[\[?([^\]]*)\]")
+_MARKS = ('"' * 3, "'" * 3)
+_MAX_SHOWN = 80
 
 
 class TomlText:
@@ -29,23 +31,73 @@ class TomlText:
         except RecursionError as error:
             raise ValueError(_("its tables are nested too deeply")) from error
 
-    def line(self, key: str, table: str = "") -> int:
-        """The line where ``key`` stands, from 1 on; "" is the table above all headings."""
-        current = ""
-        assignment = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]")
-        for number, line in enumerate(self._lines, start=1):
+    def line(self, key: str, table: str = "", number: int = 0) -> int:
+        """The line where ``key`` stands, from 1 on; ``table`` "" is the one above all
+        headings, ``number`` which of several of the same name, from 0 on.
+
+        A table can also stand in one line, or its keys with its name before a dot. 1 where
+        the key isn't found.
+        """
+        name = rf"[\"']?{re.escape(key)}[\"']?\s*[=.]"
+        assignment = re.compile(rf"\s*{name}")
+        dotted = re.compile(rf"\s*{re.escape(table)}\s*\.\s*{name}")
+        whole = re.compile(rf"\s*{re.escape(table)}\s*=")
+        current, met, inline = "", 0, 0
+        for at, line in self._outside_texts():
             if found := _HEADING.match(line):
-                current = found[1].strip("\"'")
+                current = found[1].strip(" \t\"'")
+                met += current == table
                 if not table and current == key:
-                    return number
-            elif current == table and assignment.match(line):
+                    return at
+                continue
+            inside, above = current == table and met in (0, number + 1), bool(table) and not current
+            if (inside and assignment.match(line)) or (above and dotted.match(line)):
+                return at
+            if above and not inline and whole.match(line):
+                inline = at
+        return inline or 1
+
+    def item_line(self, item: str, key: str, table: str = "") -> int:
+        """The line where ``item`` stands in the list ``key``; the key's, where it isn't seen."""
+        start = self.line(key, table)
+        for number, line in enumerate(self._lines[start - 1 :], start=start):
+            if f'"{item}"' in line or f"'{item}'" in line:
                 return number
-        return 1
+            if number > start and _HEADING.match(line):
+                break
+        return start
+
+    def _outside_texts(self) -> Iterator[tuple[int, str]]:
+        """The lines that don't begin within a text of several lines."""
+        within = ""
+        for at, line in enumerate(self._lines, start=1):
+            if not within:
+                yield at, line
+                marks = [mark for mark in _MARKS if line.count(mark) % 2]
+                within = min(marks, key=line.index, default="")
+            elif line.count(within) % 2:
+                within = ""
+
+
+def line_of_error(error: ValueError, text: str) -> int:
+    """Which line of ``text`` :mod:`tomllib` complains of; it says it in words: "(at line 3,
+    column 7)", "(at end of document)".
+    """
+    said = str(error)
+    if said.endswith("(at end of document)"):
+        return text.rstrip("\n").count("\n") + 1
+    found = re.search(r"at line ([0-9]{1,9})\b", said)
+    return int(found[1]) if found else 1
+
+
+def shown(text: str) -> str:
+    """``text`` as an error may quote it: a stranger's key can be as long as a file."""
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 
 
 def hint_for(key: str, known: Sequence[str]) -> str:
     """Which of ``known`` was meant by ``key``, or which there are."""
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(shown(key), known, n=1, cutoff=0.4)
     if near:
         return _("Did you mean {near}?").format(near=near[0])
     return _("Known keys here: {known}.").format(known=", ".join(known))

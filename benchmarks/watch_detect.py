@@ -1,4 +1,4 @@
-"""What it costs to notice files: `python -m benchmarks.watch_detect [--files N] [--seconds S]`.
+"""What it costs to notice files: `python -m benchmarks.watch_detect [--seconds S] FILES…`.
 
 Two figures: many files at once (memory at its highest, none missed; a bag for each folder of
 a hundred), and a folder with ten thousand directories in which nothing happens (share of a
@@ -21,6 +21,7 @@ from archiver.watch.journal import Journal
 from archiver.watch.model import State
 from archiver.watch.sinks import DirectorySink, SinkOptions
 from archiver.watch.watcher import WatchedRoot, Watcher
+from benchmarks.figures import Figure, tell
 
 _PER_FOLDER = 100
 _DIRECTORIES = 10_000
@@ -100,23 +101,52 @@ def _idle(base: Path, seconds: float, *, hints: bool) -> dict[str, float | bool]
     }
 
 
-def main() -> int:
-    """Print one JSON line for each measurement."""
+def _figures(measured: dict[str, dict[str, float]]) -> list[Figure]:
+    many, idle, scans = (measured[name] for name in _PARTS)
+    count, peak = int(many["files"]), int(many["peak_mib"])
+    what = f"{count:,} files of 4 KiB in new folders of {_PER_FOLDER}, written while it watches"
+    return [
+        Figure(f"{what}: all archived after", f"{many['archived_seconds']} s"),
+        Figure("its memory at the highest", f"{peak} MiB", "< 300 MB", peak * 1.048576 < 300),
+        *(
+            Figure(
+                f"{_DIRECTORIES:,} directories in which nothing happens, {how}",
+                f"{one['percent_of_a_core']} % of a core over {one['seconds']} s",
+                "< 1 %",
+                one["percent_of_a_core"] < 1,
+            )
+            for how, one in (("hints on", idle), ("by scans only", scans))
+        ),
+    ]
+
+
+_PARTS = ("many", "idle", "idle-scans")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table, and write it to the files that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--files-at-once", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=400)
-    parser.add_argument("--only", choices=("many", "idle", "idle-scans"), default="")
-    chosen = parser.parse_args()
-    for name in ("many", "idle", "idle-scans") if not chosen.only else ():
-        again = ["--files", str(chosen.files), "--seconds", str(chosen.seconds), "--only", name]
-        subprocess.run([sys.executable, "-m", "benchmarks.watch_detect", *again], check=True)
+    parser.add_argument("--only", choices=_PARTS, default="", help="one part, as JSON")
+    parser.add_argument("files", nargs="*")
+    chosen = parser.parse_args(arguments)
+    if not chosen.only:
+        own = [sys.executable, "-m", "benchmarks.watch_detect"]
+        given = ["--files-at-once", str(chosen.files_at_once), "--seconds", str(chosen.seconds)]
+        measured = {}
+        for name in _PARTS:
+            command = [*own, *given, "--only", name]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            measured[name] = json.loads(done.stdout)
+        return tell(_figures(measured), chosen.files)
     with tempfile.TemporaryDirectory() as place:
         if chosen.only == "many":
-            print(json.dumps(_many(Path(place), chosen.files)))
-        elif chosen.only:
+            print(json.dumps(_many(Path(place), chosen.files_at_once)))
+        else:
             print(json.dumps(_idle(Path(place), chosen.seconds, hints=chosen.only == "idle")))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from archiver.pki.certificates import Certificate, read_certificates
 from tests.sealing import Office, copy, demo_tsa, make_source, seal
+
+os.environ.setdefault("ARCHIVER_IDENTIFY", "0")  # a child for each bag is for its own tests
 
 
 @pytest.fixture(scope="session")

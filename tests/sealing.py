@@ -288,5 +288,9 @@ def tree(bag: Path, *, signatures: bool = False) -> dict[str, bytes]:
 
 def private_home(home: Path) -> dict[str, str]:
     """An environment that finds nothing of this user's."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ARCHIVER_")}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("ARCHIVER_") or key == "ARCHIVER_IDENTIFY"
+    }
     return kept | {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "LC_ALL": "C.UTF-8"}

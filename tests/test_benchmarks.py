@@ -357,3 +357,10 @@ def test_the_whole_at_a_tiny_scale(tmp_path: Path) -> None:
     rows = json.loads(results.read_text(encoding="utf-8"))["rows"]
     # Interpreter, start-up, four sets to verify, four to create, MANY twice.
     assert len(rows) == 1 + 3 + 4 * 5 + 4 * 4 + 2
+
+
+def test_the_benchmark_of_identification_runs() -> None:
+    pytest.importorskip("pygfried")
+    command = [sys.executable, "-m", "benchmarks.identify", "--scale", "0.05"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "identification adds, on one core" in done.stdout, done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import archiver.policy as subject
+import archiver.policy.load as subject
 from archiver.errors import PolicyError
 from archiver.policy import (
     BagPolicy,
@@ -35,7 +35,7 @@ def test_the_shipped_policy_is_the_built_in_one() -> None:
 def test_policies_inside_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies/mine.toml").write_text("[bag]\nread_only = false\n")
-    monkeypatch.setattr(subject, "__file__", str(tmp_path / "policy/__init__.py"))
+    monkeypatch.setattr(subject, "__file__", str(tmp_path / "policy/load.py"))
     assert policy_names() == ["mine"]
     assert load_policy("mine").bag.read_only is False
 

@@ -27,7 +27,7 @@ from typing import BinaryIO, Protocol, Self
 
 from archiver.bag.model import ARCHIVE_SUFFIXES
 from archiver.bag.names import has_unsafe_shape, path_problem
-from archiver.bag.tree import BagTree, Listing, Reading
+from archiver.bag.tree import BagTree, Listing, Reading, read_head
 from archiver.digest import Algorithm
 from archiver.digest.engine import FileError
 from archiver.digest.worker import LARGE_BYTES, Worker
@@ -272,6 +272,25 @@ class ArchiveTree:
             if done is None or done[0] != position or not listing.sizes[0]:
                 done = position, self._read_one(worker, path, listing, algorithms)
             yield replace(done[1], listing=listing)
+
+    def heads(self, size: int) -> Iterator[tuple[str, bytes | OSError]]:
+        """See :class:`~archiver.bag.tree.BagTree`. A gzip stream goes forward only, and what
+        has many names is read once: else a small archive could take for ever.
+        """
+        paths = [path for one in self.walk(Findings(), payload=True) for path in one.paths()]
+        paths.sort(key=lambda path: self._files[path].position)
+        last, head = -1, b""
+        problem: OSError | None = None
+        for path in paths:
+            member = self._files[path]
+            if member.position != last or not member.size:
+                last, head, problem = member.position, b"", None
+                try:
+                    with self.open(path) as stream:
+                        head = read_head(stream, size)
+                except OSError as error:
+                    problem = error
+            yield path, problem or head
 
     def _read_one(
         self, worker: Worker, path: str, listing: Listing, algorithms: tuple[Algorithm, ...]

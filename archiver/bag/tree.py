@@ -24,7 +24,15 @@ from archiver.digest.worker import HASH, open_beneath
 from archiver.findings import Findings
 from archiver.i18n import N_
 
-__all__ = ["MAX_DEPTH", "BagTree", "DirectoryTree", "Listing", "Reading", "kind_of_mode"]
+__all__ = [
+    "MAX_DEPTH",
+    "BagTree",
+    "DirectoryTree",
+    "Listing",
+    "Reading",
+    "kind_of_mode",
+    "read_head",
+]
 
 MAX_DEPTH = 1000
 """Directories below the base: deeper trees are attacks, and take quadratic time."""
@@ -90,6 +98,11 @@ class BagTree(Protocol):
         advance: Advance,
     ) -> Iterator[Reading]:
         """Read and hash the files of listings that :meth:`walk` gave, in any order."""
+
+    def heads(self, size: int) -> Iterator[tuple[str, bytes | OSError]]:
+        """The first bytes of every payload file that :meth:`walk` gives, each by its path, in
+        the order that is cheapest; of those that can't be read, why.
+        """
 
     def close(self) -> None:
         """Give back what is held."""
@@ -266,6 +279,16 @@ class DirectoryTree:
                 errors=answer.errors,
             )
 
+    def heads(self, size: int) -> Iterator[tuple[str, bytes | OSError]]:
+        """See :class:`BagTree`."""
+        for listing in self.walk(Findings(), payload=True):  # what is wrong was found before
+            for path in listing.paths():
+                try:
+                    with self.open(path) as stream:
+                        yield path, read_head(stream, size)
+                except OSError as error:
+                    yield path, error
+
     def _batches(self, listings: Iterable[Listing]) -> Iterator[Batch]:
         for listing in listings:
             for start, stop, size in plan_batches(listing.sizes):
@@ -284,6 +307,14 @@ class DirectoryTree:
     def _batch(self, path: str, names: list[str], size: int, token: Listing) -> Batch:
         request = (HASH, self._root, path, names)
         return Batch(request=request, files=len(names), size_bytes=size, token=token)
+
+
+def read_head(stream: BinaryIO, size: int) -> bytes:
+    """At most ``size`` bytes, also of a stream that gives them piece by piece."""
+    data = b""
+    while len(data) < size and (more := stream.read(size - len(data))):
+        data += more
+    return data
 
 
 def _open_directory(path: str) -> int:

@@ -83,6 +83,10 @@ class BagRequest:
     read_only: bool = True
     tag_files: Mapping[str, bytes] = field(default_factory=dict)
     """Further tag files, by their paths in the bag."""
+    examine: Callable[[str], Mapping[str, bytes]] | None = None
+    """Called with the staged bag's path once its payload is there and before any tag file
+    is: further tag files, which go before those of ``tag_files``.
+    """
     checkpoint_seconds: float = 20.0
     workers: int | None = None
 
@@ -235,7 +239,7 @@ class BagWriter:
             self._make_directories()
             self._copy()
             self._changed = tuple(self._changed_directories())
-            self._write_tag_files()
+            self._write_tag_files(self._examined())
             if "modes" not in self._weaknesses:
                 os.chmod(staging.bag, 0o777 & ~_umask())
 
@@ -498,13 +502,18 @@ class BagWriter:
 
     # -- tag files
 
-    def _write_tag_files(self) -> None:
+    def _examined(self) -> Mapping[str, bytes]:
+        """The tag files of the request, and those that tell what the payload is."""
+        tag_files, examine = self._request.tag_files, self._request.examine
+        return {**tag_files, **examine(self.staging.bag)} if examine else tag_files
+
+    def _write_tag_files(self, further: Mapping[str, bytes]) -> None:
         os.makedirs(f"{self.staging.bag}/metadata", exist_ok=True)
         tag_files = [
             self._write("bagit.txt", ["BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"]),
             self._write("bag-info.txt", self._info_lines()),
             self._write("VERIFY.txt", [verify_text()]),
-            *(self._write_bytes(path, [data]) for path, data in self._request.tag_files.items()),
+            *(self._write_bytes(path, [data]) for path, data in further.items()),
             self._write(
                 SIDECAR_PATH, sidecar_lines(self._plan, self._holes, self._request.sidecar)
             ),

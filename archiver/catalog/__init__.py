@@ -15,9 +15,10 @@ from typing import Self
 
 from sqlalchemy import Connection, Engine
 
+from archiver.catalog.described import DescriptionQueries
 from archiver.catalog.facts import FactError
+from archiver.catalog.fold import Rows
 from archiver.catalog.model import Check, Due, Incident, Item, Position, item_name
-from archiver.catalog.queries import Queries
 from archiver.catalog.sqlite import (
     MEMORY,
     companions,
@@ -39,12 +40,13 @@ __all__ = [
     "Incident",
     "Item",
     "Position",
+    "Rows",
     "item_name",
     "open_catalog",
 ]
 
 
-class Catalog(Queries):
+class Catalog(DescriptionQueries):
     """An open catalog; a context manager. Who takes events in is the vault's one writer."""
 
     def __init__(self, path: str, engine: Engine, connection: Connection) -> None:
@@ -67,19 +69,22 @@ class Catalog(Queries):
         self._connection.close()
         self._engine.dispose()
 
-    def take(self, case: str, links: Sequence[Link], behind: Position) -> None:
-        """Take in what follows the position of ``case``: then that is ``behind``.
+    def take(
+        self, case: str, links: Sequence[Link], behind: Position, tried: Rows | None = None
+    ) -> None:
+        """Take in what follows the position of ``case``: then that is ``behind``. ``tried`` is
+        what :meth:`try_out` has answered for the very same links, with nothing in between.
 
         Raises FactError where an event doesn't fit, CatalogError, StorageError; then nothing
         was taken in.
         """
         with told_as_ours(self.path):
-            take_events(self._connection, case, links, behind)
+            take_events(self._connection, case, links, behind, tried)
 
-    def try_out(self, case: str, links: Sequence[Link]) -> None:
-        """Whether ``links`` could be taken in; nothing is. Raises FactError, CatalogError."""
+    def try_out(self, case: str, links: Sequence[Link]) -> Rows:
+        """What ``links`` would give; nothing is taken in. Raises FactError, CatalogError."""
         with told_as_ours(self.path), self._connection.begin():
-            fold_events(self._connection, case, links)
+            return fold_events(self._connection, case, links)
 
 
 def open_catalog(path: str = MEMORY, *, durable: bool = True) -> Catalog:

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from archiver.catalog.facts import Allotted, Ended, Explained, Fact, FactError, Read, fact_of
+from archiver.catalog.facts import (
+    Allotted,
+    Amended,
+    Ended,
+    Explained,
+    Fact,
+    FactError,
+    Read,
+    Withdrawn,
+    fact_of,
+)
 from archiver.catalog.model import BEGUN, GOOD, SEALED
 from archiver.custody import Link
 from archiver.errors import FormatError
@@ -46,17 +56,26 @@ class Rows:
     replicas: dict[tuple[str, str], Row] = field(default_factory=dict)
     checks: list[Row] = field(default_factory=list)
     incidents: dict[int, Row] = field(default_factory=dict)
+    descriptions: dict[str, Row] = field(default_factory=dict)
+    amendments: list[Row] = field(default_factory=list)
+    withdrawals: list[Row] = field(default_factory=list)
 
 
 class Batch:
     """Folds facts of one case. ``bags`` are the rows of the items that they name, as far as
-    there are, ``incidents`` those of these that are open, or explained and last.
+    there are, ``incidents`` those of these that are open, or explained and last,
+    ``descriptions`` what is known of how they are described.
     """
 
     def __init__(
-        self, case: str, bags: Mapping[str, Row], incidents: Sequence[Mapping[str, Any]]
+        self,
+        case: str,
+        bags: Mapping[str, Row],
+        incidents: Sequence[Mapping[str, Any]],
+        descriptions: Mapping[str, Row],
     ) -> None:
         self._case, self._known = case, dict(bags)
+        self._described = dict(descriptions)
         self._lasting = {(one["item"], one["place"]): dict(one) for one in incidents}
         self.rows = Rows()
 
@@ -67,10 +86,16 @@ class Batch:
         elif fact.item not in self._known:
             if isinstance(fact, Ended):
                 raise FactError(link.seq, N_("an ingestion ends that never began"))
+            if isinstance(fact, Amended):
+                raise FactError(link.seq, N_("an item is amended that was never sealed"))
         elif isinstance(fact, Ended):
             self._end(link, fact)
         elif isinstance(fact, Explained):
             self._explain(link, fact)
+        elif isinstance(fact, Amended):
+            self._amend(link, fact)
+        elif isinstance(fact, Withdrawn):
+            self._withdraw(link, fact)
         else:
             self._read(link, fact)
 
@@ -107,6 +132,69 @@ class Batch:
         self._known[fact.item] = self.rows.bags[fact.item] = row
         if fact.state == SEALED:
             self.rows.replicas[fact.item, ""] = self._copy(fact.item, "", 0, "")
+        told = fact.described
+        if told is not None:
+            self._describe(link, fact.item, told.kind, told.secret, told.code, told.sha256)
+
+    def _describe(
+        self, link: Link, item: str, kind: str, secret: bool, code: str = "", sha256: str = ""
+    ) -> Row:
+        row = {
+            "item": item,
+            "case_name": self._case,
+            "seq": link.seq,
+            "kind": kind,
+            "secret": int(secret),
+            "code": code,
+            "sha256": sha256,
+            "amendments": 0,
+            "last_sha256": sha256,
+        }
+        self._described[item] = self.rows.descriptions[item] = row
+        return row
+
+    def _amend(self, link: Link, fact: Amended) -> None:
+        if self._known[fact.item]["state"] != SEALED:
+            raise FactError(link.seq, N_("an item is amended that was never sealed"))
+        row = self._described.get(fact.item)
+        if row is None:
+            row = self._describe(link, fact.item, fact.kind, fact.secret)
+        if fact.number != row["amendments"] + 1:
+            raise FactError(link.seq, N_("an amendment's number is not the next one"))
+        if fact.kind != row["kind"]:
+            raise FactError(link.seq, N_("an item's kind is said once"))
+        if row["secret"] and not fact.secret:
+            raise FactError(link.seq, N_("an amendment of a secret item stands in clear"))
+        row = row | {
+            "seq": link.seq,
+            "secret": int(fact.secret),
+            "amendments": fact.number,
+            "last_sha256": fact.sha256,
+        }
+        self._described[fact.item] = self.rows.descriptions[fact.item] = row
+        self.rows.amendments.append(
+            {
+                "item": fact.item,
+                "number": fact.number,
+                "case_name": self._case,
+                "seq": link.seq,
+                "at": _seconds(link.event.at),
+                "secret": int(fact.secret),
+                "sha256": fact.sha256,
+                "signature": fact.signature,
+            }
+        )
+
+    def _withdraw(self, link: Link, fact: Withdrawn) -> None:
+        self.rows.withdrawals.append(
+            {
+                "case_name": self._case,
+                "seq": link.seq,
+                "item": fact.item,
+                "at": _seconds(link.event.at),
+                "scope": " ".join(fact.scope),
+            }
+        )
 
     def _copy(self, item: str, place: str, at: int, result: str) -> Row:
         return {

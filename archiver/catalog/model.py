@@ -14,11 +14,14 @@ __all__ = [
     "REFUSED",
     "SEALED",
     "START",
+    "Amended",
     "Check",
+    "Described",
     "Due",
     "Incident",
     "Item",
     "Position",
+    "Withdrawal",
     "is_item_of",
     "item_name",
 ]
@@ -115,3 +118,44 @@ class Incident:
 
     def __str__(self) -> str:
         return f"{self.item} ({self.place})" if self.place else self.item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """How an item is described, as its log tells it: ``sha256`` is that of the description in
+    the bag, "" where it has none; ``last_sha256`` that of the last record. ``secret``: its
+    records are encrypted, at least the last. ``seq``: the line that changed it last.
+    """
+
+    case: str
+    item: str
+    seq: int
+    kind: str
+    secret: bool
+    code: str
+    sha256: str
+    amendments: int
+    last_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amended:
+    """One amendment, as the log tells it; ``signature`` is the digest of its file, or ""."""
+
+    case: str
+    item: str
+    number: int
+    seq: int
+    at: datetime
+    secret: bool
+    sha256: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """Consent that was withdrawn: for which purposes, or for "all"."""
+
+    item: str
+    at: datetime
+    scope: tuple[str, ...]

@@ -11,7 +11,19 @@ from __future__ import annotations
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Text
 
-__all__ = ["BAGS", "CASES", "CHECKS", "INCIDENTS", "METADATA", "MIGRATIONS", "REPLICAS", "VERSION"]
+__all__ = [
+    "AMENDMENTS",
+    "BAGS",
+    "CASES",
+    "CHECKS",
+    "DESCRIPTIONS",
+    "INCIDENTS",
+    "METADATA",
+    "MIGRATIONS",
+    "REPLICAS",
+    "VERSION",
+    "WITHDRAWALS",
+]
 
 METADATA = MetaData()
 
@@ -83,6 +95,46 @@ INCIDENTS = Table(
     Column("told_at", Integer, nullable=False, server_default="0"),
     Index("incidents_open", "closed_at", "item", "place"),
 )
+DESCRIPTIONS = Table(
+    "descriptions",
+    METADATA,
+    Column("item", Text, ForeignKey("bags.item"), primary_key=True),
+    Column("case_name", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("secret", Integer, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("amendments", Integer, nullable=False),
+    Column("last_sha256", Text, nullable=False),
+    Index("descriptions_in_order", "case_name", "seq"),
+    Index("descriptions_by_kind", "kind", "item"),
+)
+"""How an item is described, by digests: no word of a description stands here. ``seq`` is the
+line of the log that changed it last."""
+AMENDMENTS = Table(
+    "amendments",
+    METADATA,
+    Column("item", Text, ForeignKey("bags.item"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("case_name", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("secret", Integer, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+    Index("amendments_in_order", "case_name", "seq"),
+)
+WITHDRAWALS = Table(
+    "withdrawals",
+    METADATA,
+    Column("case_name", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("item", Text, ForeignKey("bags.item"), nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("scope", Text, nullable=False),
+    Index("withdrawals_of_item", "item"),
+)
 
 _FIRST = """
 CREATE TABLE cases (
@@ -113,8 +165,27 @@ CREATE INDEX incidents_open ON incidents (closed_at, item, place)
 _INCIDENTS_ARE_TOLD_ONCE = """
 ALTER TABLE incidents ADD COLUMN told_at INTEGER NOT NULL DEFAULT 0
 """
+_ITEMS_ARE_DESCRIBED = """
+CREATE TABLE descriptions (
+    item TEXT NOT NULL PRIMARY KEY REFERENCES bags (item), case_name TEXT NOT NULL,
+    seq INTEGER NOT NULL, kind TEXT NOT NULL, secret INTEGER NOT NULL, code TEXT NOT NULL,
+    sha256 TEXT NOT NULL, amendments INTEGER NOT NULL, last_sha256 TEXT NOT NULL);
+CREATE INDEX descriptions_in_order ON descriptions (case_name, seq);
+CREATE INDEX descriptions_by_kind ON descriptions (kind, item);
+CREATE TABLE amendments (
+    item TEXT NOT NULL REFERENCES bags (item), number INTEGER NOT NULL,
+    case_name TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL,
+    secret INTEGER NOT NULL, sha256 TEXT NOT NULL, signature TEXT NOT NULL,
+    PRIMARY KEY (item, number));
+CREATE INDEX amendments_in_order ON amendments (case_name, seq);
+CREATE TABLE withdrawals (
+    case_name TEXT NOT NULL, seq INTEGER NOT NULL, item TEXT NOT NULL REFERENCES bags (item),
+    at INTEGER NOT NULL, scope TEXT NOT NULL, PRIMARY KEY (case_name, seq));
+CREATE INDEX withdrawals_of_item ON withdrawals (item)
+"""
 MIGRATIONS = tuple(
-    tuple(one.strip() for one in script.split(";")) for script in (_FIRST, _INCIDENTS_ARE_TOLD_ONCE)
+    tuple(one.strip() for one in script.split(";"))
+    for script in (_FIRST, _INCIDENTS_ARE_TOLD_ONCE, _ITEMS_ARE_DESCRIBED)
 )
 """Step n leads from version n to n + 1."""
 VERSION = len(MIGRATIONS)

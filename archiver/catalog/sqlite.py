@@ -1,4 +1,4 @@
-"""SQLite: the only place that says anything in its own words.
+"""SQLite: what is said in its own words (for full text: :mod:`archiver.catalog.fulltext`).
 
 Job: open a database that survives power cuts, bring it to this release's version, make a
 new one. Limits: knows no queries. Sources: https://www.sqlite.org/wal.html,
@@ -39,9 +39,10 @@ def companions(path: str) -> tuple[str, str]:
     return f"{path}-wal", f"{path}-shm"
 
 
-def open_engine(path: str, *, durable: bool = True) -> Engine:
+def open_engine(path: str, *, durable: bool = True, forgetful: bool = False) -> Engine:
     """A database at ``path``, or in memory. ``durable`` False is for one that is being made,
-    and counts only once it is whole. Raises nothing yet.
+    and counts only once it is whole. ``forgetful``: what is deleted leaves no trace in its
+    file, and no journal stays. Raises nothing yet.
     """
     memory = path == MEMORY
     engine = create_engine(
@@ -57,7 +58,12 @@ def open_engine(path: str, *, durable: bool = True) -> Engine:
         cursor.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA trusted_schema=OFF")
-        if not memory:
+        if forgetful:
+            cursor.execute("PRAGMA secure_delete=ON")
+            cursor.execute("PRAGMA temp_store=MEMORY")
+            cursor.execute("PRAGMA journal_mode=DELETE")
+            cursor.execute("PRAGMA synchronous=NORMAL")
+        elif not memory:
             cursor.execute(f"PRAGMA journal_mode={'WAL' if durable else 'OFF'}")
             cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
         cursor.close()

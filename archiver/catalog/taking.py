@@ -10,7 +10,16 @@ from sqlalchemy import Connection, Table, select
 
 from archiver.catalog.fold import Batch, Rows, read_facts
 from archiver.catalog.model import Position
-from archiver.catalog.schema import BAGS, CASES, CHECKS, INCIDENTS, REPLICAS
+from archiver.catalog.schema import (
+    AMENDMENTS,
+    BAGS,
+    CASES,
+    CHECKS,
+    DESCRIPTIONS,
+    INCIDENTS,
+    REPLICAS,
+    WITHDRAWALS,
+)
 from archiver.catalog.sqlite import upsert
 from archiver.custody import Link
 
@@ -32,16 +41,23 @@ def fold_events(connection: Connection, case: str, links: Sequence[Link]) -> Row
     """The rows that ``links`` would give; writes nothing. Raises FactError."""
     facts = read_facts(case, links)
     names = sorted({fact.item for _link, fact in facts})
-    batch = Batch(case, _bags(connection, names), _lasting_incidents(connection, names))
+    batch = Batch(
+        case,
+        _by_item(connection, BAGS, names),
+        _lasting_incidents(connection, names),
+        _by_item(connection, DESCRIPTIONS, names),
+    )
     for link, fact in facts:
         batch.take(link, fact)
     return batch.rows
 
 
-def take_events(connection: Connection, case: str, links: Sequence[Link], behind: Position) -> None:
+def take_events(
+    connection: Connection, case: str, links: Sequence[Link], behind: Position, rows: Rows | None
+) -> None:
     """See :meth:`archiver.catalog.Catalog.take`."""
     with connection.begin():
-        _write(connection, fold_events(connection, case, links))
+        _write(connection, rows or fold_events(connection, case, links))
         row = {
             "name": case,
             "lines": behind.lines,
@@ -52,10 +68,12 @@ def take_events(connection: Connection, case: str, links: Sequence[Link], behind
         connection.execute(upsert(CASES, ["name"], [row]), [row])
 
 
-def _bags(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _by_item(
+    connection: Connection, table: Table, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     found = {}
     for part in in_parts(names):
-        rows = connection.execute(select(BAGS).where(BAGS.c.item.in_(part)))
+        rows = connection.execute(select(table).where(table.c.item.in_(part)))
         found.update({row.item: dict(row._mapping) for row in rows})
     return found
 
@@ -75,6 +93,9 @@ def _write(connection: Connection, rows: Rows) -> None:
     _put(connection, REPLICAS, ["item", "place"], list(rows.replicas.values()))
     _put(connection, CHECKS, ["case_name", "seq"], rows.checks)
     _put(connection, INCIDENTS, ["case_name", "seq"], list(rows.incidents.values()))
+    _put(connection, DESCRIPTIONS, ["item"], list(rows.descriptions.values()))
+    _put(connection, AMENDMENTS, ["item", "number"], rows.amendments)
+    _put(connection, WITHDRAWALS, ["case_name", "seq"], rows.withdrawals)
 
 
 def _put(

@@ -45,6 +45,11 @@ COMMANDS = {
         "Make damaged or missing copies of an item good again from one that is proved good. Says"
         " what it would do; --yes does it. Nothing is written over."
     ),
+    "search": N_(
+        "Search the descriptions of the vault's items. Accents and case don't matter; word* finds"
+        ' what begins so, "two words" what stands together. Protected fields and secret items'
+        " are never searched."
+    ),
     "export": N_(
         "Hand out an item: a copy that is proved good, as a directory, tar or zip, with a receipt"
         " that the receiver can sign. Nothing is handed out that the log doesn't know."
@@ -60,10 +65,18 @@ GROUPS = {
         "Archive what arrives in folders, each file once it has settled: it isn't lost, and isn't"
         " taken half-written. 'watch status FILE' tells whether a file is safe."
     ),
+    "absence": N_(
+        "Record what should exist and doesn't: an investigation never made, evidence destroyed."
+    ),
     "catalog": N_("Check the index of a vault, or make it anew from the logs."),
     "incident": N_("Copies that were not good: which are open, and why some are to stay so."),
     "replica": N_("Keep copies of the vault's bags in other places."),
     "receipt": N_("Sign receipts of what was handed out, file them, list those still open."),
+    "describe": N_(
+        "Say what something is: forms to fill in, what is wrong with one, what is still owed;"
+        " what is learnt later is sealed beside the bag, for good."
+    ),
+    "policy": N_("What is asked of bags: the policies, what holds by them, what a bag lacks."),
     "statement": N_(
         "Statements of witnesses: encrypted before anything is written, sealed with nothing but a"
         " code in clear, opened by those who hold a key."

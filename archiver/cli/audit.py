@@ -136,7 +136,10 @@ def add_audit(app: typer.Typer, summary: str) -> None:
         telling = _Telling(notify=notify, mail=mail)
         _check_telling(telling)
         if only_summary:
-            return print_summary(opened, every, output, as_json=as_json, quiet=quiet)
+            replicas = load_policy(opened.policy).keep.replicas
+            return print_summary(
+                opened, every, output, replicas=replicas, as_json=as_json, quiet=quiet
+            )
         if idle:
             _be_idle(output)
         counts = _check(
@@ -239,14 +242,21 @@ def _tell(one: Any, output: Output) -> None:
 
 
 def _repair_all(vault: Any, output: Output) -> None:
-    """Every item with an open incident; what can't be done is told, and the next is done."""
-    from archiver.audit import open_incidents
-    from archiver.cli.repair import repair_item
+    """Every item with an open incident, or amendments that aren't what was written; what
+    can't be done is told, and the next is done.
+    """
+    from archiver.audit import altered_amendments, open_incidents
+    from archiver.cli.repair import repair_item, repair_records
 
-    for item in sorted({one.item for one in open_incidents(vault)}):
+    bags = {one.item for one in open_incidents(vault)}
+    records = {item for item, _path, _problem in altered_amendments(vault)}
+    for item in sorted(bags | records):
         try:
             with vault.copying(f"repair {item}", 60.0):
-                repair_item(vault, item, output, yes=True)
+                if item in bags:
+                    repair_item(vault, item, output, yes=True)
+                if item in records:
+                    repair_records(vault, item, output, yes=True)
         except ArchiverError as error:
             output.warning(f"{item}: {error.message}")
 
@@ -298,13 +308,16 @@ def _end(
     *,
     as_json: bool,
 ) -> int:
-    from archiver.audit import open_incidents
+    from archiver.audit import altered_amendments, open_incidents
     from archiver.vault.records import reading
 
     open_, lost = open_incidents(vault), vault.without_log()
     for path in lost:
         text = _("MISSING: there are bags, and no log that tells of them")
         Output().warning(f"{path}: {text}")
+    altered = altered_amendments(vault)
+    for _item, path, problem in altered:
+        Output().warning(f"{path}: {problem}")
     with reading(vault) as records:
         broken = tell_broken(records, Output())
     unread = _unread(vault, every_days)
@@ -317,6 +330,7 @@ def _end(
                 "results": counts,
                 "open_incidents": [str(one) for one in open_],
                 "without_log": lost,
+                "amendments_not_intact": [path for _item, path, _problem in altered],
                 "broken_logs": sorted(records.broken),
                 "unreachable": sorted(unread),
             }
@@ -326,7 +340,7 @@ def _end(
         good = counts.get("good", 0)
         names = ", ".join(map(str, open_)) or _("none")
         output.say(printable(text.format(count=checked, good=good, open=names)))
-    if lost or broken or any(one.result != "undecided" for one in open_):
+    if lost or altered or broken or any(one.result != "undecided" for one in open_):
         return 1
     return 3 if open_ or unread else 0
 

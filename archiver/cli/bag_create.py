@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
+    identify_option,
     key_dir_option,
     key_option,
     passphrases_option,
@@ -17,6 +19,7 @@ from archiver.cli.options import (
     tsa_root_option,
 )
 from archiver.cli.output import Output, count_files, finding_json, human_size, printable
+from archiver.cli.owed import tell_owed
 from archiver.cli.sizes import parse_size
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
@@ -134,6 +137,7 @@ def add_create(app: typer.Typer) -> None:
                 show_default=False,
             ),
         ] = None,
+        identify: Annotated[bool | None, identify_option()] = None,
         max_files: Annotated[
             int | None,
             typer.Option(
@@ -151,15 +155,17 @@ def add_create(app: typer.Typer) -> None:
                 help=_("The same by size: bytes, or with K, M, G or T (powers of 1000)."),
             ),
         ] = "",
+        describe: Annotated[str, describe_option()] = "",
+        ask: Annotated[bool, ask_option()] = False,
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
         quiet: Annotated[
             bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
         ] = False,
     ) -> int:
         from archiver.bag.plan import PlanOptions
-        from archiver.policy import load_policy
+        from archiver.describe.owed import checked_policy
 
-        chosen = load_policy(policy)
+        chosen = checked_policy(policy)
         options = PlanOptions(
             exclude=tuple(exclude or ()),
             encode_names=encode_names,
@@ -175,6 +181,7 @@ def add_create(app: typer.Typer) -> None:
             algorithms=tuple(algorithm or ()),
             info=info or [],
             verify_after=verify_after,
+            identify=identify,
             max_files=max_files,
             max_bytes=parse_size(max_bytes) if max_bytes else None,
             keys=tuple(key or ()),
@@ -182,6 +189,8 @@ def add_create(app: typer.Typer) -> None:
             passphrase_files=tuple(passphrase_file or ()),
             tsa=tuple(tsa or ()),
             tsa_roots=tuple(tsa_root or ()),
+            describe=describe,
+            ask=ask,
         )
         return _create(request, chosen, options, Output(quiet=quiet), as_json=as_json, quiet=quiet)
 
@@ -197,6 +206,7 @@ class _CreateRequest:
         self.algorithms: tuple[str, ...] = values["algorithms"]
         self.info: list[str] = values["info"]
         self.verify_after: bool | None = values["verify_after"]
+        self.identify: bool | None = values["identify"]
         self.max_files: int | None = values["max_files"]
         self.max_bytes: int | None = values["max_bytes"]
         self.keys: tuple[str, ...] = values["keys"]
@@ -204,6 +214,8 @@ class _CreateRequest:
         self.passphrase_files: tuple[str, ...] = values["passphrase_files"]
         self.tsa: tuple[str, ...] = values["tsa"]
         self.tsa_roots: tuple[str, ...] = values["tsa_roots"]
+        self.describe: str = values["describe"]
+        self.ask: bool = values["ask"]
 
     def check(self) -> None:
         """Raise UsageError where something essential is missing."""
@@ -277,6 +289,8 @@ def _create(
     from archiver.bag.write import check_info
     from archiver.cli.progress import progress_for
     from archiver.seal import CreateOptions, create_bag
+    from archiver.seal.examine import Examiner
+    from archiver.seal.plain import refuse_plain
 
     request.check()
     info = check_info(request.elements())
@@ -286,7 +300,13 @@ def _create(
     targets = _targets(request.output, len(plans))
     for target in targets:
         refuse_existing(target)
+    for plan in plans:
+        refuse_plain(plan, policy)
+    examiner = Examiner(policy, identify=request.identify)
     sealing = request.sealing(policy, now)
+    described = find_description(
+        request.describe, ask=request.ask, command="bag create", paths=[request.output], now=now
+    )
     group = uuid.uuid4().urn
     code = 0
     for number, (plan, target) in enumerate(zip(plans, targets, strict=True), start=1):
@@ -298,17 +318,26 @@ def _create(
             info=_group_info(info, group, number, len(plans)),
             verify_after=request.verify_after,
             sealing=sealing,
+            tag_files=described.files,
+            examine=examiner if examiner.is_needed else None,
         )
         progress = progress_for(quiet=quiet)
         try:
             made = create_bag(plan, target, options, progress=progress, say=output.say)
         finally:
             progress.clear()
+            examiner.close()
+        for warning in examiner.warnings:
+            output.warning(warning)
         stamps = _stamp(target, sealing, output)
-        _told_of_creation(made, plan, target, output, sealing, stamps, as_json=as_json)
+        _told_of_creation(
+            made, plan, target, output, sealing, stamps, examiner.summary, as_json=as_json
+        )
         tell_stamps(stamps, output, as_json=as_json)
+        tell_owed(policy, target, output)
         if sealing and sealing.require_stamp and not _answered_enough(stamps, policy):
             code = 4
+    described.used()
     if code:
         output.warning(_("the policy requires time stamps that are not there yet"))
         output.hint(_("Get them with: archiver bag timestamp BAG --tsa URL."))
@@ -386,6 +415,7 @@ def _told_of_creation(
     output: Output,
     sealing: Any,
     stamps: Any,
+    examined: Any,
     *,
     as_json: bool,
 ) -> None:
@@ -420,6 +450,7 @@ def _told_of_creation(
                 "weaknesses": sorted(made.weaknesses),
                 "changed_directories": list(made.changed_directories),
                 "warnings": [finding_json(finding) for finding in plan.findings],
+                **examined,
             }
         )
         return

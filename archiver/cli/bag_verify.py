@@ -11,7 +11,7 @@ from archiver.cli.output import Output, finding_json, printable
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 
-__all__ = ["add_verify", "anchors_for", "moment"]
+__all__ = ["add_verify", "anchors_for", "bag_anchors", "moment", "worst_code"]
 
 _FINDINGS_SHOWN = 1000
 
@@ -61,6 +61,14 @@ def add_verify(app: typer.Typer) -> None:
                 help=_("Judge as of this moment, in UTC: 2031-05-01 or 2031-05-01T12:00:00."),
             ),
         ] = "",
+        amendments: Annotated[
+            str,
+            typer.Option(
+                "--amendments",
+                metavar="DIR",
+                help=_("Also check the amendments in DIR: they must belong to this one bag."),
+            ),
+        ] = "",
         max_expansion: Annotated[
             int,
             typer.Option(
@@ -78,15 +86,17 @@ def add_verify(app: typer.Typer) -> None:
         ] = False,
     ) -> int:
         from archiver.cli.progress import progress_for
-        from archiver.policy import load_policy
+        from archiver.describe.owed import checked_policy
         from archiver.verify import VerifyOptions, verify_bag
 
+        if amendments and len(bags) != 1:
+            raise UsageError(_("amendments belong to one bag"), hint=_("Name that bag alone."))
         output = Output(quiet=quiet)
         options = VerifyOptions(
             fast=fast,
             second_opinion=second_opinion,
-            policy=load_policy(policy) if policy else None,
-            anchors=_anchors(trust or [], tsa_root or [], crl or [], bags, output),
+            policy=checked_policy(policy) if policy else None,
+            anchors=bag_anchors(trust or [], tsa_root or [], crl or [], bags, output),
             at=moment(at) if at else None,
             max_expansion=max_expansion,
         )
@@ -104,16 +114,75 @@ def add_verify(app: typer.Typer) -> None:
             finally:
                 progress.clear()
             codes.append(report.exit_code)
+            amended = _amended(amendments, report, options) if amendments else None
+            codes += [1] if amended and amended.problems else []
             if as_json:
-                output.json(_report_json(report))
+                output.json({**_report_json(report), **_amended_json(amended)})
             elif not quiet:
                 _print_report(report, output)
+            if amended and not as_json:
+                _print_amended(amended, output)
             for hint in _hints(report):
                 output.hint(hint)
-        return _worst(codes)
+        return worst_code(codes)
 
 
-def _anchors(
+def _amended(directory: str, report: Any, options: Any) -> Any:
+    from archiver.verify.amendments import check_handed_out
+
+    return check_handed_out(
+        directory,
+        report.bag,
+        report.facts,
+        options.anchors,
+        options.at,
+        max_expansion=options.max_expansion,
+    )
+
+
+def _amended_json(amended: Any) -> dict[str, object]:
+    """Nothing where amendments weren't asked for."""
+    from archiver.cli.described import history_json
+
+    if amended is None:
+        return {}
+    history = amended.history
+    known = history is not None and not amended.problems
+    return {
+        "amendments": {
+            "count": amended.count,
+            "signed": amended.signed,
+            "secret": amended.secret,
+            "intact": not amended.problems,
+            "problems": [{"path": name, "problem": text} for name, text in amended.problems],
+            "now": dict(history.now.values) if known and history.now else None,
+            "history": history_json(history) if known else [],
+        }
+    }
+
+
+def _print_amended(amended: Any, output: Output) -> None:
+    """What is wrong is said to who asked to hear no more than that, too."""
+    from archiver.cli.described import state_lines, step_lines
+
+    for name, text in amended.problems:
+        Output().warning(f"{name}: {text}")
+    if output.quiet or amended.problems:
+        return
+    text = _("amendments: {count}, signed: {signed}; they belong to this bag")
+    output.line("  " + text.format(count=amended.count, signed=amended.signed))
+    if amended.secret:
+        output.line("  " + _("what they say is encrypted"))
+    elif amended.history is not None:
+        if amended.history.now is not None:
+            for line in state_lines(amended.history.now):
+                output.line("  " + printable(line))
+        for line in step_lines(amended.history):
+            output.line("  " + printable(line))
+    output.line("  " + _("Whether later ones were left out, only the vault's log can say."))
+
+
+def bag_anchors(
     trust: list[str], tsa_roots: list[str], crls: list[str], bags: list[str], output: Output
 ) -> Any:
     """What the checker trusts, or None where nothing was named. Raises ArchiverError."""
@@ -171,7 +240,7 @@ def _hints(report: Any) -> list[str]:
     return list(dict.fromkeys(_(text) for code, text in HINTS.items() if codes.get(code)))
 
 
-def _worst(codes: list[int]) -> int:
+def worst_code(codes: list[int]) -> int:
     """Several bags, one exit code: 1 outweighs 3, 3 outweighs 4; 2 where all else is well."""
     return next((code for code in (1, 3, 4, 2) if code in codes), 0)
 
@@ -225,11 +294,11 @@ def _iso(time: Any) -> str | None:
 
 
 def _print_report(report: Any, output: Output) -> None:
-    from archiver.cli.words import VERDICTS, claim_lines, signature_lines
+    from archiver.cli.words import claim_lines, signature_lines, verdict_text
 
     color = {"valid": "green", "complete": "green", "invalid": "red"}
     verdict = report.verdict.value
-    word = output.paint(_(VERDICTS[verdict]), color.get(verdict, "yellow"))
+    word = output.paint(verdict_text(report), color.get(verdict, "yellow"))
     output.line(f"{printable(report.bag)}: {word}")
     for line in (*claim_lines(report), *signature_lines(report)):
         output.line("  " + printable(line))

@@ -79,8 +79,11 @@ def _add_check(app: typer.Typer) -> None:
                     "right": report.is_right,
                     "problem": report.problem or None,
                     "differing": list(report.differing),
+                    "amendments_not_intact": [path for path, _problem in report.amendments],
                 }
             )
+        for path, problem in report.amendments:
+            output.warning(f"{path}: {problem}")
         if not report.is_right:
             raise CatalogError(
                 _("the catalog {path} is not what the logs say: {what}").format(
@@ -90,4 +93,4 @@ def _add_check(app: typer.Typer) -> None:
             )
         if not as_json:
             output.line(printable(_("{path}: as the logs say").format(path=opened.catalog)))
-        return 0
+        return 1 if report.amendments else 0

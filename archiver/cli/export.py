@@ -173,6 +173,7 @@ def _as_json(made: Any) -> dict[str, object]:
         "path": made.path,
         "form": receipt.form,
         "from": made.source or None,
+        "amendments_path": made.amendments or None,
         "receipt": receipt.identifier,
         "receipt_path": made.receipt_path,
         "receipt_signatures": list(made.signatures),
@@ -187,6 +188,9 @@ def _tell(made: Any, output: Output) -> None:
     text = _("{item}: handed out as {path}")
     output.line(printable(text.format(item=receipt.item, path=made.path)))
     output.line(printable(_("receipt: {path}").format(path=made.receipt_path)))
+    if made.amendments:
+        text = _("amendments: {path}")
+        output.line(printable(text.format(path=made.amendments)))
     output.line()
     output.line(_("The receiver signs the receipt with one of these, or on paper:"))
     output.line(printable(f"  archiver receipt sign {file} --key NAME"))

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
+    identify_option,
     key_dir_option,
     key_option,
     passphrases_option,
@@ -15,6 +17,7 @@ from archiver.cli.options import (
     tsa_root_option,
 )
 from archiver.cli.output import Output, count_files, human_size, printable
+from archiver.cli.owed import tell_owed
 from archiver.cli.vault import (
     catalog_option,
     check_reason,
@@ -22,7 +25,7 @@ from archiver.cli.vault import (
     find_vault,
     vault_option,
 )
-from archiver.errors import UsageError
+from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 
 __all__ = ["add_ingest", "add_withdraw", "refuse_unsigned"]
@@ -41,6 +44,12 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             typer.Argument(metavar="SOURCE...", help=_("What to take in."), show_default=False),
         ],
         case: Annotated[str, typer.Option("--case", metavar="ID", help=_("The case."))],
+        policy: Annotated[
+            str,
+            typer.Option(
+                "--policy", metavar="NAME", help=_("Follow this policy, not the vault's.")
+            ),
+        ] = "",
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         key: Annotated[list[str] | None, key_option()] = None,
@@ -72,6 +81,9 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                 help=_("Keep names that collide or are not UTF-8 under a lossless spelling."),
             ),
         ] = False,
+        describe: Annotated[str, describe_option()] = "",
+        ask: Annotated[bool, ask_option()] = False,
+        identify: Annotated[bool | None, identify_option()] = None,
         wait: Annotated[
             float,
             typer.Option(
@@ -86,9 +98,10 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         from datetime import UTC, datetime
 
         from archiver.cli.keys import sealing_for
+        from archiver.describe.owed import checked_policy
         from archiver.ingest import IngestOptions
-        from archiver.policy import load_policy
         from archiver.seal import CreateOptions
+        from archiver.seal.examine import examining
         from archiver.vault import check_case
 
         check_case(case)
@@ -96,10 +109,25 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             raise UsageError(
                 _("--adopt takes one bag as it is"), hint=_("See 'archiver ingest --help'.")
             )
+        if adopt and (describe or ask):
+            raise UsageError(
+                _("--adopt takes a bag as it is: nothing can be put into it"),
+                hint=_("Describe it once it is there: archiver describe ID."),
+            )
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
-        policy, now = load_policy(opened.policy), datetime.now(UTC)
-        refuse_unsigned(key or [], policy, unsigned=unsigned)
+        chosen, now = checked_policy(policy or opened.policy), datetime.now(UTC)
+        refuse_unsigned(key or [], chosen, unsigned=unsigned)
         plan = None if adopt else _plan(opened, case, sources, output, encode_names=encode_names)
+        _refuse_plain(plan, sources, chosen)
+        described = find_description(
+            describe,
+            ask=ask,
+            command="ingest",
+            paths=(opened.path, *sources),
+            now=now,
+            case=case,
+            allow=lambda found: _refuse_unknown(opened, found),
+        )
         sealing = None
         if key:
             sealing = sealing_for(
@@ -109,11 +137,23 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                 tsa or [],
                 tsa_root or [],
                 now,
-                require_stamp=policy.proof.time_stamps > 0,
+                require_stamp=chosen.proof.time_stamps > 0,
             )
-        create = CreateOptions(policy=policy, now=now, identifier="", sealing=sealing)
-        options = IngestOptions(create=create, again=again, wait_seconds=wait)
-        made = _take_in(opened, case, sources, plan, options, output)
+        with examining(chosen, identify=identify) as examiner:
+            create = CreateOptions(
+                policy=chosen,
+                now=now,
+                identifier="",
+                sealing=sealing,
+                tag_files=described.files,
+                examine=examiner,
+            )
+            options = IngestOptions(create=create, again=again, wait_seconds=wait)
+            made = _take_in(opened, case, sources, plan, options, output)
+        described.used()
+        for warning in examiner.warnings if examiner else ():
+            output.warning(warning)
+        _derive(opened, case, made.item, chosen.formats, output)
         stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
         if as_json:
             output.json(
@@ -126,13 +166,33 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                     "signed": sealing is not None,
                     "recovered": made.recovered,
                     "time_stamps": stamps_json(stamps),
+                    **(examiner.summary if examiner else {}),
                 }
             )
         else:
             size = human_size(made.payload_bytes)
             output.line(f"{made.item}: {count_files(made.payload_files)}, {size}")
         tell_stamps(stamps, output, as_json=as_json)
+        tell_owed(chosen, made.path, output)
         return 0
+
+
+def _refuse_unknown(vault: Any, description: Any) -> None:
+    from archiver.ingest.derivations import refuse_unknown_sources
+
+    refuse_unknown_sources(vault, description)
+
+
+def _derive(vault: Any, case: str, item: str, formats: Any, output: Output) -> None:
+    """Thumbnails, where the policy wants them; the item is sealed whether or not."""
+    if not formats.thumbnails:
+        return
+    from archiver.derive import make_thumbnails
+
+    try:
+        make_thumbnails(vault, case, item, formats)
+    except ArchiverError as error:
+        output.warning(_("no thumbnails: {reason}").format(reason=error.message))
 
 
 def _plan(vault: Any, case: str, sources: list[str], output: Output, *, encode_names: bool) -> Any:
@@ -143,6 +203,15 @@ def _plan(vault: Any, case: str, sources: list[str], output: Output, *, encode_n
     plan = plan_sources(sources, vault.bag_path(case, "new"), options)
     output.limited(plan.findings, 20)
     return plan
+
+
+def _refuse_plain(plan: Any, sources: list[str], policy: Any) -> None:
+    from archiver.seal.plain import refuse_plain, refuse_plain_bag
+
+    if plan is None:
+        refuse_plain_bag(sources[0], policy)
+    else:
+        refuse_plain(plan, policy)
 
 
 def _take_in(

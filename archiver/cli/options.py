@@ -16,6 +16,7 @@ __all__ = [
     "ca_dir_option",
     "crl_option",
     "dir_option",
+    "identify_option",
     "key_dir_option",
     "key_option",
     "passphrase_option",
@@ -87,3 +88,13 @@ def crl_option() -> Any:
     """``--crl``."""
     text = _("A certificate revocation list to go by (repeatable).")
     return typer.Option("--crl", metavar="FILE", help=text)
+
+
+def identify_option() -> Any:
+    """``--identify`` and ``--no-identify``: without either the policy says."""
+    return typer.Option(
+        "--identify/--no-identify",
+        envvar="ARCHIVER_IDENTIFY",
+        help=_("Tell the formats of the files, where the extra 'formats' is installed."),
+        show_default=False,
+    )

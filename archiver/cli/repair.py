@@ -28,7 +28,9 @@ def add_repair(app: typer.Typer, summary: str) -> None:
     ) -> int:
         opened = find_vault(vault, catalog)
         with opened.copying(f"repair {item}", 60.0):
-            return repair_item(opened, item, Output(), yes=yes)
+            output = Output()
+            code = repair_item(opened, item, output, yes=yes)
+            return repair_records(opened, item, output, yes=yes) or code
 
 
 def repair_item(opened: Any, item: str, output: Output, *, yes: bool) -> int:
@@ -74,6 +76,37 @@ def repair_item(opened: Any, item: str, output: Output, *, yes: bool) -> int:
     progress.clear()
     output.line(_("{item}: repaired").format(item=item))
     return 3 if plan.undecided else 0
+
+
+def repair_records(opened: Any, item: str, output: Output, *, yes: bool) -> int:
+    """The same for the item's amendments: where nothing is lost, nothing is said."""
+    from datetime import UTC, datetime
+
+    from archiver.repair import plan_amendments, repair_amendments
+    from archiver.vault.records import reading
+
+    with reading(opened) as records:
+        one = find_item(records, item)
+        amendments = records.catalog.amendments(item)
+    places = [place for place in (opened.storage(), *opened.replicas()) if not place.reachable()]
+    lost = plan_amendments(one, amendments, places)
+    for each in lost:
+        text = _("{path}: {problem}")
+        output.line(
+            printable(text.format(path=each.place.file_path(each.name), problem=each.problem))
+        )
+    gone = [each for each in lost if each.source is None]
+    if gone:
+        output.warning(_("no place has it any more: {name}").format(name=gone[0].name))
+    if lost and not yes:
+        output.hint(_("Nothing was changed. To do it: --yes."))
+        return 1
+    if lost:
+        for aside in repair_amendments(opened, one, lost, lambda: datetime.now(UTC)):
+            output.line(printable(_("kept aside: {path}").format(path=aside)))
+        if not gone:
+            output.line(_("{item}: its amendments are repaired").format(item=item))
+    return 1 if gone else 0
 
 
 def _copies(opened: Any, item: str, output: Output) -> tuple[Any, list[Any]]:

@@ -11,9 +11,17 @@ __all__ = ["print_summary"]
 
 
 def print_summary(
-    vault: Any, every_days: float, output: Output, *, as_json: bool, quiet: bool
+    vault: Any,
+    every_days: float,
+    output: Output,
+    *,
+    replicas: int = 0,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
-    """Print it; the exit code: 1 while something is not good, as for an audit."""
+    """Print it; the exit code: 1 while something is not good, as for an audit. ``replicas``
+    are those that the policy wants.
+    """
     from datetime import UTC, datetime
 
     from archiver.summary import summarise
@@ -24,7 +32,19 @@ def print_summary(
     elif not quiet:
         for line in _lines(found):
             output.line(printable(line))
+    _warn_of_few(found.copies, replicas, output)
     return 1 if found.open_incidents or found.broken_logs else 0
+
+
+def _warn_of_few(copies: Any, replicas: int, output: Output) -> None:
+    few = sum(count for number, count in copies.items() if number <= replicas)
+    if replicas and few:
+        text = ngettext(
+            "the policy wants {wanted} copies on different disks: {count} bag has fewer",
+            "the policy wants {wanted} copies on different disks: {count} bags have fewer",
+            few,
+        )
+        output.warning(text.format(wanted=replicas + 1, count=few))
 
 
 def _lines(found: Any) -> list[str]:

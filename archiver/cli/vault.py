@@ -79,11 +79,11 @@ def add_init(app: typer.Typer, summary: str) -> None:
     ) -> int:
         import uuid
 
-        from archiver.policy import load_policy
+        from archiver.describe.owed import checked_policy
         from archiver.vault import create_vault
         from archiver.vault.records import reading
 
-        load_policy(policy)
+        checked_policy(policy)
         chosen = os.path.abspath(policy) if policy.endswith(".toml") else policy
         vault = create_vault(path, identifier=uuid.uuid4().urn, policy=chosen, catalog=catalog)
         with reading(vault):  # which makes the catalog
@@ -114,6 +114,19 @@ def add_list(app: typer.Typer, summary: str) -> None:
         limit: Annotated[
             int, typer.Option("--limit", metavar="N", min=0, help=_("At most N items (0: all)."))
         ] = 0,
+        undescribed: Annotated[
+            bool,
+            typer.Option(
+                "--undescribed",
+                help=_("Only items that nobody has described, or not as the policy asks."),
+            ),
+        ] = False,
+        overdue: Annotated[
+            bool,
+            typer.Option(
+                "--overdue", help=_("Only absences whose answer should have come by now.")
+            ),
+        ] = False,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
@@ -133,6 +146,14 @@ def add_list(app: typer.Typer, summary: str) -> None:
                     _("there is no case {case} in the vault").format(case=case),
                     hint=_("See 'archiver list'."),
                 )
+            if undescribed or overdue:
+                from archiver.cli.owed import list_owed
+
+                _refuse_both(after, undescribed=undescribed, overdue=overdue)
+                owed = list_owed(
+                    records, output, case, limit, undescribed=undescribed, as_json=as_json
+                )
+                return tell_broken(records, output) or owed
             chosen = islice(found, limit) if limit else found
             if as_json:
                 rows = (_item_json(opened, one, places) for one in chosen)
@@ -141,6 +162,14 @@ def add_list(app: typer.Typer, summary: str) -> None:
                 for one in chosen:
                     output.line(_item_line(one))
             return tell_broken(records, output)
+
+
+def _refuse_both(after: str, *, undescribed: bool, overdue: bool) -> None:
+    if after or (undescribed and overdue):
+        raise UsageError(
+            _("--undescribed, --overdue and --after don't go together"),
+            hint=_("See 'archiver list --help'."),
+        )
 
 
 def tell_broken(records: Any, output: Output) -> int:
@@ -232,7 +261,13 @@ def add_show(app: typer.Typer, summary: str) -> None:
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        premis: Annotated[
+            bool, typer.Option("--premis", help=_("Write it as PREMIS 3 XML."))
+        ] = False,
     ) -> int:
+        from archiver.cli.described import told_json, told_lines, withdrawn_json
+        from archiver.cli.premis import write_premis
+        from archiver.vault.amendments import tell
         from archiver.vault.records import reading
 
         opened, output = find_vault(vault, catalog), Output()
@@ -240,6 +275,10 @@ def add_show(app: typer.Typer, summary: str) -> None:
         with reading(opened) as records:
             one = find_item(records, item)
             history = records.catalog.history(item)
+            told = tell(opened, records.catalog, one)
+            withdrawn = records.catalog.withdrawals(item)
+        if premis:
+            return write_premis(opened, one, told)
         record = _item_json(opened, one, places)
         if as_json:
             checks = [
@@ -247,10 +286,20 @@ def add_show(app: typer.Typer, summary: str) -> None:
                 for place, check, _codes in history
             ]
             output.json(
-                {"schema": "archiver/show/1", **record, "detail": one.detail, "checks": checks}
+                {
+                    "schema": "archiver/show/1",
+                    **record,
+                    "description": told_json(told),
+                    "consent_withdrawn": withdrawn_json(withdrawn),
+                    "detail": one.detail,
+                    "checks": checks,
+                }
             )
-            return 0
+            return 1 if told.problem else 0
         output.line(f"{one.item}: {_(_STATES[one.state])}")
+        if one.state == "sealed":
+            for line in told_lines(told, withdrawn):
+                output.line("  " + printable(line))
         if record["path"]:
             output.line("  " + printable(_("bag: {path}").format(path=record["path"])))
         for name, value in sorted(one.detail.items()):
@@ -262,4 +311,4 @@ def add_show(app: typer.Typer, summary: str) -> None:
                 result=_(RESULTS[check.result]),
             )
             output.line("  " + printable(text))
-        return 0
+        return 1 if told.problem else 0

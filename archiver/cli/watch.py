@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from archiver.cli.options import (
+    identify_option,
     key_dir_option,
     key_option,
     passphrases_option,
@@ -153,6 +154,7 @@ def _add_run(app: typer.Typer, summary: str) -> None:
             bool,
             typer.Option("--log-names", help=_("Let the log name files: it travels further.")),
         ] = False,
+        identify: Annotated[bool | None, identify_option()] = None,
         as_json: Annotated[
             bool, typer.Option("--json", help=_("Answer in JSON when it ends."))
         ] = False,
@@ -172,6 +174,7 @@ def _add_run(app: typer.Typer, summary: str) -> None:
             names=log_names,
             as_json=as_json,
             quiet=quiet,
+            identify=identify,
         )
         keys = Keys(
             names=key or [],
@@ -192,7 +195,7 @@ def _add_run(app: typer.Typer, summary: str) -> None:
 
 def _folders(plain: Sequence[str], ruled: Sequence[str]) -> list[_Folder]:
     """The folders with their policies. Raises UsageError, PolicyError."""
-    from archiver.policy import load_policy
+    from archiver.describe.owed import checked_policy
 
     found = [_Folder(path=os.path.abspath(one), policy=None) for one in plain]
     for one in ruled:
@@ -204,7 +207,7 @@ def _folders(plain: Sequence[str], ruled: Sequence[str]) -> list[_Folder]:
             )
         path = os.path.abspath(path)
         found = [known for known in found if known.path != path]
-        found.append(_Folder(path=path, policy=load_policy(name)))
+        found.append(_Folder(path=path, policy=checked_policy(name)))
     if not found:
         raise UsageError(_("no folder was named"), hint=_("See 'archiver watch --help'."))
     real = [os.path.realpath(one.path) for one in found]
@@ -242,7 +245,7 @@ def _is_below(path: str, other: str) -> bool:
 def _target(vault: str, catalog: str, case: str, directory: str, policy: str) -> Target:
     """Where bags go. Raises ArchiverError."""
     from archiver.cli.watch_run import Target
-    from archiver.policy import load_policy
+    from archiver.describe.owed import checked_policy
 
     if directory and (case or vault):
         raise UsageError(
@@ -251,7 +254,7 @@ def _target(vault: str, catalog: str, case: str, directory: str, policy: str) ->
         )
     if directory:
         path = os.path.abspath(directory)
-        return Target(vault=None, case="", path=path, policy=load_policy(policy or "default"))
+        return Target(vault=None, case="", path=path, policy=checked_policy(policy or "default"))
     if not case:
         raise UsageError(
             _("where are bags to go?"),
@@ -261,7 +264,7 @@ def _target(vault: str, catalog: str, case: str, directory: str, policy: str) ->
 
     check_case(case)
     opened = find_vault(vault, catalog)
-    chosen = load_policy(policy or opened.policy)
+    chosen = checked_policy(policy or opened.policy)
     return Target(vault=opened, case=case, path=opened.path, policy=chosen)
 
 

@@ -18,6 +18,7 @@ from archiver.cli.watch_status import remember_folder
 from archiver.errors import storage_error
 from archiver.i18n import N_, _
 from archiver.seal import Sealing
+from archiver.seal.examine import Examiner
 from archiver.seal.stamping import StampOptions
 from archiver.watch.clock import Beats
 from archiver.watch.endpoints import Endpoints, Pages
@@ -99,6 +100,7 @@ class Wish:
     names: bool
     as_json: bool
     quiet: bool
+    identify: bool | None = None
 
 
 def watch(target: Target, rules: Sequence[tuple[str, Any]], keys: Keys, wish: Wish) -> int:
@@ -109,8 +111,12 @@ def watch(target: Target, rules: Sequence[tuple[str, Any]], keys: Keys, wish: Wi
     hide = [target.path, *(folder for folder, _rules in rules)]
     notifier = Notifier(os.environ)
     log = WatchLog(_writer(quiet=wish.quiet), names=wish.names, hide=hide)
+    if target.policy.describe.required:
+        text = _("the policy {policy} wants descriptions; what has none is sealed all the same")
+        log.say("describe", text.format(policy=target.policy.name), policy=target.policy.name)
     with ExitStack() as stack:
-        making = _Making(target, rules, keys, log)
+        making = _Making(target, rules, keys, log, identify=wish.identify)
+        stack.callback(making.examiner.close)
         stamper = making.stamper()
         watcher = stack.enter_context(_watcher(target, rules, making, wish))
         if stamper:
@@ -183,10 +189,14 @@ class _Making:
         rules: Sequence[tuple[str, Any]],
         keys: Keys,
         log: WatchLog,
+        *,
+        identify: bool | None,
     ) -> None:
         self._target, self._keys, self.log = target, keys, log
         self.beats = Beats()
         self._broken_off = threading.Event()
+        self._living = Living(self.beats.beat, self._broken_off)
+        self.examiner = self._examiner(identify)
         self._stamper: Stamper | None = None
         self._sealing: Callable[[], Sealing | None] = lambda: None
         if keys.names:
@@ -200,6 +210,15 @@ class _Making:
             ).sealing
         elif not target.vault:
             self._warn(_("bags are unsigned: they show damage, not who made them"), unsigned=True)
+
+    def _examiner(self, identify: bool | None) -> Examiner:
+        """One for as long as the watcher lives. Raises UsageError."""
+        target = self._target
+        place = target.path
+        if target.vault:
+            place = os.path.dirname(target.vault.bag_path(target.case, "any"))
+        alive = self._living
+        return Examiner(target.policy, (place,), identify=identify, waiting=lambda: alive.within(0))
 
     def stopping(self, notifier: Notifier) -> Stopping:
         """Who hears signals; what is being made ends when it is broken off."""
@@ -219,7 +238,8 @@ class _Making:
         options = SinkOptions(
             policy=target.policy,
             sealing=self._sealing,
-            progress=Living(self.beats.beat, self._broken_off),
+            progress=self._living,
+            examine=self.examiner if self.examiner.is_needed else None,
         )
         inner: Sink
         if target.vault:

@@ -424,6 +424,9 @@ def _print_quarantined(place: _Place, output: Output) -> None:
         output.line(printable(text.format(path=name, reason=_(row.reason))))
     if len(rows) > _SHOWN:
         output.line("  " + _("and more like these"))
+    for row in place.journal.remarked(_SHOWN):
+        name = os.fsdecode(row.path)
+        output.line(printable(f"  {name}: {_(row.reason)}"))
 
 
 def _folder_json(place: _Place) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from archiver.cli.output import count_files, human_size
 from archiver.findings import Claim, Outcome
 from archiver.i18n import N_, _
-from archiver.verify import VerificationReport
+from archiver.verify import Verdict, VerificationReport
 
 if TYPE_CHECKING:
     from archiver.verify.seal import Seal
@@ -23,6 +23,7 @@ __all__ = [
     "claim_lines",
     "proven_line",
     "signature_lines",
+    "verdict_text",
 ]
 
 VERDICTS = {
@@ -49,6 +50,7 @@ _CLAIMS = {
     "policy": N_("policy"),
     "second-opinion": N_("second opinion"),
 }
+_CANT_TELL = N_("UNDECIDED: intact, but something that was asked for can't be told")
 LIMITS = {
     "fast": N_("No checksum was read: a changed file of the same size would not be noticed."),
     "unsigned": N_(
@@ -67,6 +69,10 @@ LIMITS = {
         " show is true, nor that no other version was kept."
     ),
 }
+_DESCRIBE = N_(
+    "Describe it when it is packed (--describe FILE.toml), or an item of a vault later:"
+    " archiver describe ID."
+)
 HINTS = {
     "E-TRU-002": N_(
         "Name whom you trust, with a certificate you have from outside of the bag: --trust ca.pem"
@@ -83,6 +89,9 @@ HINTS = {
     ),
     "E-TRU-006": N_("Get the newest trust list, and compare its CA's fingerprint."),
     "E-POL-002": N_("Add a signature: archiver bag sign BAG --key NAME."),
+    "E-POL-010": _DESCRIBE,
+    "E-POL-012": _DESCRIBE,
+    "E-POL-040": N_("Take statements with 'archiver statement new'; it encrypts before it packs."),
     "E-POL-003": N_("Get a time stamp: archiver bag timestamp BAG --tsa URL; name its root."),
     "U-TRU-007": N_("Name the certificate of the revocation list's issuer with --trust."),
     "E-SIG-001": N_("Get a sealed copy, or sign the bag: archiver bag sign BAG --key NAME."),
@@ -107,6 +116,16 @@ _STANDINGS = {
     "undecided": N_("can't be told"),
 }
 _WIDTH = 15
+
+
+def verdict_text(report: VerificationReport) -> str:
+    """The whole answer in a line. What a policy asks can be undecided of a bag that is intact."""
+    whole = {
+        one.outcome for one in report.claims if one.name in ("structure", "complete", "fixity")
+    }
+    if report.verdict is Verdict.UNDECIDED and whole == {Outcome.HOLDS}:
+        return _(_CANT_TELL)
+    return _(VERDICTS[report.verdict.value])
 
 
 def claim_lines(report: VerificationReport) -> list[str]:

@@ -32,7 +32,9 @@ DESCRIPTION_PATH = "metadata/description.json"
 SCHEMA = "archiver/description/1"
 MAX_DESCRIPTION_BYTES = 1 << 20
 _RECORDED = frozenset({"at", "clock", "program", "time_zone"})
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +66,12 @@ class Description:
         if kind not in KINDS or not _is_recorded(recorded):
             raise FormatError(_("the description has no kind that is known"))
         try:
-            return cls.checked(kind, record, recorded)
+            found = cls.checked(kind, record, recorded)
         except FieldError as problem:
             raise FormatError(problem.message, hint=problem.hint) from problem
+        if found.values != record:  # what a form may say in several ways has one here
+            raise FormatError(_("the record is not in canonical form"))
+        return found
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""

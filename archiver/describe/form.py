@@ -6,26 +6,41 @@ wrong. Limits: opens no file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from archiver.describe.description import MAX_DESCRIPTION_BYTES, Description
-from archiver.describe.fields import KINDS, fields_of
+from archiver.describe.fields import KINDS, Field, fields_of
 from archiver.describe.values import FieldError, check_fields
 from archiver.errors import ArchiverError
 from archiver.i18n import _
-from archiver.tomlfile import TomlText, hint_for
+from archiver.tomlfile import TomlText, hint_for, line_of_error
 
-__all__ = ["DescriptionError", "Mistake", "read_form"]
+__all__ = ["DescriptionError", "Mistake", "read_form", "to_toml", "write_form"]
+
+_MAX_MISTAKES = 100
+"""More than a person reads; a hostile form has a hundred thousand."""
+_MAX_TABLES = 5000
+_LONG = 200
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]{1,200}|"[^"\n]{0,200}"|'[^'\n]{0,200}')[ \t]*\.[ \t]*){24}"""
+)
+"""A key of so many parts, which would take tomllib hours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """What is wrong at a line of a form."""
+    """What is wrong at a line of a form. ``plain`` is the message without a word of the form
+    itself, fit for logs.
+    """
 
     line: int
     message: str
+    plain: str = ""
     hint: str = ""
 
 
@@ -45,53 +60,131 @@ class DescriptionError(ArchiverError):
 
 
 def read_form(
-    data: bytes, place: str, *, kind: str = "", recorded: Mapping[str, str] | None = None
+    data: bytes,
+    place: str,
+    *,
+    kind: str = "",
+    case: str = "",
+    recorded: Mapping[str, str] | None = None,
 ) -> Description:
-    """The description in a form; ``place`` names it in errors, ``kind`` is what it must be
-    where it doesn't say so itself. Raises DescriptionError.
+    """The description in a form; ``place`` names it in errors. ``kind`` is what it must be,
+    and ``case`` where it must belong to; where it doesn't say so itself, it is taken to. Raises
+    DescriptionError.
     """
-    if len(data) > MAX_DESCRIPTION_BYTES:
-        raise DescriptionError(place, [Mistake(line=1, message=_("a form is at most 1 MiB"))])
-    try:
-        text = TomlText(data.decode("utf-8-sig").replace("\r\n", "\n"))
-    except ValueError as error:
-        raise DescriptionError(place, [Mistake(line=_line_of(error), message=str(error))]) from None
+    text = _text(data, place)
     table = dict(text.table)
     kind = _kind(table, text, place, kind)
-    mistakes, values = [], dict[str, Any]()
+    mistakes, values = list[Mistake](), dict[str, Any]()
     fields = fields_of(kind)
     for key, value in table.items():
-        try:
-            values |= check_fields({key: value}, fields)
-        except FieldError as problem:
-            head, _dot, tail = problem.key.rpartition(".")
-            line = text.line(tail, head)
-            if head and line == 1:  # in a table that stands in one line
-                line = text.line(key)
-            mistakes.append(Mistake(line=line, message=problem.message, hint=problem.hint))
+        found = list(islice(_mistakes(key, value, fields, text), _MAX_MISTAKES))
+        mistakes += found
+        if len(mistakes) >= _MAX_MISTAKES:
+            break
+        if not found:
+            values[key] = value
+    if case and values.setdefault("case", case) != case:
+        plain = _("it belongs to another case")
+        message = _("it belongs to the case {other}, not to {case}")
+        message = message.format(other=str(values["case"])[:_LONG], case=case)
+        mistakes.append(Mistake(line=text.line("case"), message=message, plain=plain))
     if mistakes:
         raise DescriptionError(place, sorted(mistakes, key=lambda one: one.line))
     return Description.checked(kind, values, recorded)
 
 
+def write_form(description: Description) -> bytes:
+    """The form that :func:`read_form` reads as this description; tables come last, as TOML
+    wants it.
+    """
+    head, tables = [f"kind = {to_toml(description.kind)}"], list[str]()
+    for key, value in description.values.items():
+        if isinstance(value, dict):
+            tables += ["", f"[{key}]", *_assignments(value)]
+        elif isinstance(value, list) and isinstance(value[0], dict):
+            for one in value:
+                tables += ["", f"[[{key}]]", *_assignments(one)]
+        else:
+            head.append(f"{key} = {to_toml(value)}")
+    return ("\n".join([*head, *tables]) + "\n").encode()
+
+
+def _assignments(table: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {to_toml(value)}" for key, value in table.items()]
+
+
+def to_toml(value: Any) -> str:
+    """A text, a number or a list of texts: as JSON writes them, but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _text(data: bytes, place: str) -> TomlText:
+    """Raises DescriptionError."""
+    line, plain, message, text = 1, "", "", ""
+    try:
+        if len(data) > MAX_DESCRIPTION_BYTES:
+            plain = _("a form is at most 1 MiB")
+        else:
+            text = data.decode("utf-8-sig").replace("\r\n", "\n")
+            if text.count("\n[") > _MAX_TABLES:
+                plain = _("it has too many tables")
+            elif found := _LONG_KEY.search(text):
+                line, plain = text.count("\n", 0, found.start()) + 1, _("a key has too many parts")
+            else:
+                return TomlText(text)
+    except UnicodeDecodeError as error:
+        line, plain = data.count(b"\n", 0, error.start) + 1, _("it is not text in UTF-8")
+    except ValueError as error:
+        line, plain, message = line_of_error(error, text), _("it is not TOML"), str(error)
+    if message:
+        message = _("it is not TOML: {problem}").format(problem=message)
+    mistake = Mistake(line=line, message=message or plain, plain=plain)
+    raise DescriptionError(place, [mistake])
+
+
+def _mistakes(
+    key: str, value: object, fields: Mapping[str, Field], text: TomlText
+) -> Iterator[Mistake]:
+    """All that is wrong with one key: in tables, with each of their keys."""
+    inner = {one.key: one for one in fields[key].fields} if key in fields else {}
+    tables = value if isinstance(value, list) else [value]
+    count = 0
+    for number, table in enumerate(tables if inner else ()):
+        for name, one in table.items() if isinstance(table, dict) else ():
+            try:
+                check_fields({name: one}, inner)
+            except FieldError as problem:
+                # 1: a table that stands in one line
+                line = text.line(name, key, number) if len(name) < _LONG else 1
+                line, count = line if line > 1 else text.line(key), count + 1
+                yield _mistake(problem, line, f"{key}: ")
+    if count:
+        return
+    try:
+        check_fields({key: value}, fields)
+    except FieldError as problem:
+        yield _mistake(problem, text.line(key) if len(key) < _LONG else 1, "")
+
+
+def _mistake(problem: FieldError, line: int, place: str) -> Mistake:
+    plain = problem.message if problem.is_known else _("unknown key")
+    return Mistake(
+        line=line, message=f"{place}{problem.message}", plain=f"{place}{plain}", hint=problem.hint
+    )
+
+
 def _kind(table: dict[str, Any], text: TomlText, place: str, wanted: str) -> str:
     given = table.pop("kind", wanted)
-    if given in KINDS and wanted in ("", given):
-        return str(given)
-    if not given:
-        message = _("the form doesn't say what it describes: kind = …")
-    elif given in KINDS:
-        message = _("this must be a {wanted}, and it is a {kind}").format(wanted=wanted, kind=given)
+    if isinstance(given, str) and given in KINDS and wanted in ("", given):
+        return given
+    if given == "":
+        plain = message = _("the form doesn't say what it describes: kind = …")
+    elif isinstance(given, str) and given in KINDS:
+        plain = _("this must be of the kind {wanted}, and it is of the kind {kind}")
+        plain = message = plain.format(wanted=wanted, kind=given)
     else:
-        message = _("there is no kind {kind}").format(kind=given)
-    hint = hint_for(str(given), KINDS)
-    raise DescriptionError(place, [Mistake(line=text.line("kind"), message=message, hint=hint)])
-
-
-def _line_of(error: ValueError) -> int:
-    """As tomllib says it in words: "… (at line 3, column 7)"."""
-    words = str(error).replace(",", " ").split()
-    if "line" in words[:-1]:
-        number = words[words.index("line") + 1]
-        return int(number) if number.isdigit() else 1
-    return 1
+        plain = _("there is no such kind")
+        message = _("there is no kind {kind}").format(kind=str(given)[:100])
+    hint = hint_for(str(given)[:100], KINDS)
+    mistake = Mistake(line=text.line("kind"), message=message, plain=plain, hint=hint)
+    raise DescriptionError(place, [mistake])

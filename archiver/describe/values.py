@@ -17,24 +17,32 @@ from archiver.describe.fields import AUTOMATIC, Field
 from archiver.i18n import _
 from archiver.tomlfile import hint_for
 
-__all__ = ["MAX_TEXT", "FieldError", "check_fields", "check_value"]
+__all__ = ["MAX_LIST", "MAX_TEXT", "UNFIT", "WHEN", "FieldError", "check_fields", "check_value"]
 
 MAX_TEXT = 100_000
 """Characters of one text."""
-_MAX_LIST = 1000
-_WHEN = re.compile(
-    r"[0-9]{4}(-[0-9]{2}(-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?)?)?)?"
+MAX_LIST = 1000
+"""Entries of one list."""
+_SHOWN = 100
+"""Characters of a stranger's key that are shown."""
+WHEN = (
+    r"[0-9]{4}(-[0-9]{2}(-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})?)?)?)?"
 )
-_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""A day or time as text, as a regular expression."""
+UNFIT = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]"
 """Control characters, halves of characters, and what turns the direction of writing."""
+_WHEN, _UNFIT = re.compile(WHEN), re.compile(UNFIT)
 
 
 class FieldError(Exception):
-    """``key`` is the field of the outermost table; ``hint`` the next step."""
+    """``key`` is the way to the field, from the outermost table on; ``hint`` the next step;
+    ``is_known``: there is such a field, so that the message holds no word of a stranger's.
+    """
 
-    def __init__(self, key: str, message: str, hint: str = "") -> None:
+    def __init__(self, key: str, message: str, hint: str = "", *, is_known: bool = True) -> None:
         super().__init__(message)
-        self.key, self.message, self.hint = key, message, hint
+        self.key, self.message, self.hint, self.is_known = key, message, hint, is_known
 
 
 def check_fields(values: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:
@@ -44,8 +52,9 @@ def check_fields(values: Mapping[str, Any], fields: Mapping[str, Field]) -> dict
             text = _("{key} is filled in by the program ({place})")
             raise FieldError(key, text.format(key=key, place=AUTOMATIC[key]), _("Leave it out."))
         if key not in fields:
-            message = _("unknown key {key}").format(key=key)
-            raise FieldError(key, message, hint_for(key, tuple(fields)))
+            shown = key[:_SHOWN]
+            message = _("unknown key {key}").format(key=shown)
+            raise FieldError(key, message, hint_for(shown, tuple(fields)), is_known=False)
     return {key: check_value(field, values[key]) for key, field in fields.items() if key in values}
 
 
@@ -117,8 +126,10 @@ def _count(field: Field, value: object) -> int:
 
 
 def _list(field: Field, value: object) -> list[Any]:
-    if not isinstance(value, list) or not value or len(value) > _MAX_LIST:
+    if not isinstance(value, list) or not value:
         raise _fail(field, _("{key} must be a list with something in it"))
+    if len(value) > MAX_LIST:
+        raise _fail(field, _("{key} is too long"), _("Put it into a document of its own."))
     return value
 
 
@@ -134,8 +145,8 @@ def _table(field: Field, value: object) -> dict[str, Any]:
         return check_fields(value, inner)
     except FieldError as problem:
         place = f"{field.key}.{problem.key}"
-        message = f"{place}: {problem.message}"
-        raise FieldError(place, message, problem.hint) from problem
+        message = f"{field.key}.{problem.key[:_SHOWN]}: {problem.message}"
+        raise FieldError(place, message, problem.hint, is_known=problem.is_known) from problem
 
 
 def _tables(field: Field, value: object) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ bags are only read.
 2. It is written to hidden staging beside the destination, synced, read back, and compared
    with what the log kept at the sealing.
 3. The receipt is kept in the vault, then the export is in the log.
-4. The receipt appears beside the destination, then the export itself, in one rename.
+4. The item's amendments appear beside the destination in a directory of their own, then the
+   receipt, then the export itself, in one rename each.
 
 A kill before 3 leaves nothing but hidden staging, which the next export to the same place
 removes. A kill between 3 and 4 leaves a receipt for an export that never appeared: it stays
@@ -35,6 +36,7 @@ from archiver.consent import Permission, refuse_without
 from archiver.errors import (
     ArchiverError,
     DestinationError,
+    FormatError,
     LogError,
     NoIntactReplicaError,
     NotFoundError,
@@ -53,7 +55,8 @@ from archiver.receipts import exporting, keep_receipt, withdrawing
 from archiver.signing import sign_manifest
 from archiver.storage import Storage
 from archiver.vault import Vault
-from archiver.vault.records import writing
+from archiver.vault.amendments import files_of, read_record
+from archiver.vault.records import reading, writing
 from archiver.verify import VerifyOptions, verify_bag
 
 __all__ = ["ExportRequest", "Exported", "export", "form_of"]
@@ -80,7 +83,8 @@ class ExportRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
     """What was handed out, and the receipt that lies beside it; ``source`` is the name of
-    the replica that it was copied from, "" for the vault's own copy.
+    the replica that it was copied from, "" for the vault's own copy; ``amendments`` where
+    these lie, "" where there are none.
     """
 
     path: str
@@ -88,6 +92,7 @@ class Exported:
     receipt_path: str
     signatures: tuple[str, ...]
     source: str
+    amendments: str = ""
 
 
 def form_of(destination: str) -> str:
@@ -121,7 +126,7 @@ def export(
     staging = Staging(destination, "export")
     try:
         check_destination(vault, destination)
-        beside = Beside(vault, item.case, destination)
+        beside = Beside(vault, item.case, destination, run.amendments())
     except DestinationError:
         staging.sweep()
         raise
@@ -146,6 +151,7 @@ def export(
         receipt_path=beside.path,
         signatures=tuple(beside.signature_path(one) for one in signatures),
         source=source.name,
+        amendments=beside.amendments_path if beside.amendments else "",
     )
 
 
@@ -184,6 +190,28 @@ class _Run:
                 hint=_("See 'archiver events verify'."),
             )
         return digest
+
+    def amendments(self) -> dict[str, bytes]:
+        """The records of the item and their signatures, by the names of their files, as the
+        log tells them: the vault's own, else a replica's. Raises NoIntactReplicaError.
+        """
+        with reading(self.vault, self.request.wait_seconds) as records:
+            known = records.catalog.amendments(self.item.item)
+        wanted = {name: digest for one in known for name, digest in files_of(one).items()}
+        if not wanted:
+            return {}
+        found, places = dict[str, bytes](), list(self._places())
+        for name, digest in wanted.items():
+            for place in places:
+                with contextlib.suppress(FormatError):
+                    found[os.path.basename(name)] = read_record(place.file_path(name), digest)
+                    break
+            else:
+                raise NoIntactReplicaError(
+                    _("{name} is not intact anywhere; nothing was handed out").format(name=name),
+                    hint=_("See 'archiver events verify' and 'archiver repair'."),
+                )
+        return found
 
     def good_copy(self) -> Storage:
         """The first copy that is what was sealed. Raises NoIntactReplicaError."""

@@ -27,6 +27,7 @@ from archiver.vault import Vault
 __all__ = ["Beside", "check_destination"]
 
 _RECEIPT_ENDING = ".receipt.txt"
+_AMENDMENTS_ENDING = ".amendments"
 _LONGEST_ENDING = len(f"{_RECEIPT_ENDING}.{'0' * 16}.p7s")
 _LONGEST_NAME = 255
 """In bytes, on every file system that is common."""
@@ -63,18 +64,41 @@ def _lies_in(path: str, place: str) -> bool:
 
 
 class Beside:
-    """The receipt and its signatures beside the destination. One that is there must be what
-    an export left that was killed: the vault keeps the same, so that nothing is lost.
+    """The receipt and its signatures beside the destination, and the item's ``amendments``,
+    by the names of their files. What is there must be what an export left that was killed:
+    the vault keeps the same, so that nothing is lost.
     """
 
-    def __init__(self, vault: Vault, case: str, destination: str) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        case: str,
+        destination: str,
+        amendments: Mapping[str, bytes] | None = None,
+    ) -> None:
         self.path = destination + _RECEIPT_ENDING
-        self._left = list(self._find(vault, case))
+        self.amendments_path = destination + _AMENDMENTS_ENDING
+        self.amendments = dict(amendments or {})
+        self._left = [*self._find_amendments(), *self._find(vault, case)]
         self._made: list[str] = []
 
     def signature_path(self, fingerprint: str) -> str:
         """Where a signature over the receipt is put."""
         return f"{self.path}.{fingerprint[:16]}.p7s"
+
+    def _find_amendments(self) -> Iterator[str]:
+        """Files of ours in a directory of ours, then the directory."""
+        path = self.amendments_path
+        if not os.path.lexists(path):
+            return
+        if os.path.islink(path) or not os.path.isdir(path):
+            raise _in_the_way(path)
+        names = sorted(os.listdir(path))
+        for name in names:
+            if _content(os.path.join(path, name)) != self.amendments.get(name, b""):
+                raise _in_the_way(os.path.join(path, name))
+        yield from (os.path.join(path, name) for name in names)
+        yield path
 
     def _find(self, vault: Vault, case: str) -> Iterator[str]:
         """What is there and may go, the text last. Raises DestinationError for the rest."""
@@ -114,7 +138,9 @@ class Beside:
         path = self.path
         try:
             for path in self._left:
-                os.unlink(path)
+                (os.rmdir if os.path.isdir(path) else os.unlink)(path)
+            path = self.amendments_path
+            self._write_amendments(staging)
             for path, data in files.items():
                 staged = os.path.join(staging, f"{len(self._made)}.receipt")
                 write_new_file(staged, data, 0o644)
@@ -127,11 +153,24 @@ class Beside:
         except OSError as error:
             raise storage_error(error, path) from error
 
+    def _write_amendments(self, staging: str) -> None:
+        if not self.amendments:
+            return
+        staged = os.path.join(staging, "amendments")
+        os.mkdir(staged, 0o700)
+        for name, data in self.amendments.items():
+            write_new_file(os.path.join(staged, name), data, 0o644)
+        with contextlib.suppress(RenameFallback):
+            rename_no_replace(staged, self.amendments_path)
+        os.chmod(self.amendments_path, 0o755)  # noqa: S103  # its receiver is somebody else
+        self._made += [os.path.join(self.amendments_path, name) for name in self.amendments]
+        self._made.append(self.amendments_path)
+
     def take_away(self) -> None:
         """Remove what was put there, as far as that can be done."""
         for path in self._made:
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                (os.rmdir if os.path.isdir(path) else os.unlink)(path)
 
 
 def _content(path: str) -> bytes:

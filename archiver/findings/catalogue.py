@@ -663,6 +663,103 @@ _BAG = (
             "the policy {policy} requires {wanted} trusted time stamps over each signature, one of them has {found}"
         ),
     ),
+    _entry(
+        "E-POL-010",
+        "policy",
+        "policy",
+        N_("the policy {policy} requires a description, and there is none"),
+    ),
+    _entry("E-POL-011", "policy", "policy", N_("the description can't be used: {reason}")),
+    _entry(
+        "E-POL-012",
+        "policy",
+        "policy",
+        N_("the policy {policy} requires what the description doesn't say: {fields}"),
+    ),
+    _entry(
+        "U-POL-013",
+        "policy",
+        "policy",
+        N_(
+            "the description is encrypted: whether it says what the policy {policy} requires can't be told without a key"
+        ),
+    ),
+    _entry(
+        "E-POL-014",
+        "policy",
+        "policy",
+        N_(
+            "by its description the item is {confidentiality}, and the description lies there in clear"
+        ),
+    ),
+    _entry("U-POL-015", "policy", "policy", N_("this can't be read: {reason}")),
+    _entry(
+        "E-POL-020",
+        "policy",
+        "policy",
+        N_("the policy {policy} refuses its format, which is recorded as {format}"),
+    ),
+    _entry(
+        "E-POL-021",
+        "policy",
+        "policy",
+        N_("the policy {policy} doesn't accept its format, which is recorded as {format}"),
+    ),
+    _entry(
+        "U-POL-022",
+        "policy",
+        "policy",
+        N_(
+            "its format is not recorded, so that it can't be told whether the policy {policy} accepts it"
+        ),
+    ),
+    _entry(
+        "U-POL-023",
+        "policy",
+        "policy",
+        N_(
+            "no formats are recorded, so that it can't be told whether the policy {policy} accepts them"
+        ),
+    ),
+    _entry(
+        "U-POL-024",
+        "policy",
+        "policy",
+        N_(
+            "the record of formats is encrypted: whether the policy {policy} accepts them can't be told without a key"
+        ),
+    ),
+    _entry("E-POL-025", "policy", "policy", N_("line {line} is no record of a format: {reason}")),
+    _entry(
+        "E-POL-030",
+        "policy",
+        "policy",
+        N_("the policy {policy} requires a virus scan: {reason}"),
+    ),
+    _entry(
+        "E-POL-031",
+        "policy",
+        "policy",
+        N_("the policy {policy} refuses what a virus scanner finds, and it found something"),
+    ),
+    _entry(
+        "W-POL-032",
+        "policy",
+        "policy",
+        N_("a virus scanner found something in the payload; it is kept as it is: don't open it"),
+    ),
+    _entry(
+        "E-POL-040",
+        "policy",
+        "policy",
+        N_("the policy {policy} requires that this be encrypted with age, and it is not"),
+    ),
+    _entry(
+        "E-POL-041",
+        "policy",
+        "policy",
+        N_("the policy {policy} requires a sealed identity, and there is none"),
+    ),
     # -- 10 second opinion
     _entry(
         "W-SEC-001",

@@ -25,6 +25,7 @@ from archiver.bag.plan import Plan
 from archiver.bag.progress import Progress
 from archiver.catalog.model import SEALED, Item
 from archiver.custody import Event
+from archiver.describe import DESCRIPTION_PATH, Description
 from archiver.errors import AlreadyExistsError, FormatError, SourceError, UsageError
 from archiver.filesystem import read_regular
 from archiver.i18n import _
@@ -43,6 +44,7 @@ from archiver.ingest.numbers import (
 )
 from archiver.seal import create_bag
 from archiver.seal.adopt import AdoptOptions, adopt_bag, refuse_archive
+from archiver.seal.described import described_in
 from archiver.vault import Vault
 from archiver.verify import VerificationReport
 
@@ -111,7 +113,20 @@ def ingest(
     key = told.key if told else source_key(vault, sources, plan)
     made_it = made_of(plan)
     work = _Work(case=case, key=key, make=make, made_it=made_it)
-    return _take_in(vault, work, options, say)
+    done = _take_in(vault, work, options, say)
+    if done.recovered and not _is_described_so(done.path, options):
+        text = _("{item} was made with another description: see 'archiver describe {item}'")
+        say(text.format(item=done.item))
+    return done
+
+
+def _is_described_so(bag: str, options: IngestOptions) -> bool:
+    """Whether a bag that was there already is described as ``options`` want it now."""
+    wanted = options.create.tag_files.get(DESCRIPTION_PATH)
+    if wanted is None:
+        return True
+    found, asked = described_in(bag), Description.parse(wanted)
+    return found is not None and (found.kind, found.values) == (asked.kind, asked.values)
 
 
 def made_of(plan: Plan) -> MadeIt:

@@ -29,6 +29,7 @@ from archiver.errors import (
 )
 from archiver.i18n import _
 from archiver.seal import CreateOptions
+from archiver.seal.described import description_fact
 from archiver.seal.proofs import ProofPlace
 from archiver.vault import Vault
 from archiver.vault.records import Records, writing
@@ -245,9 +246,11 @@ def facts(path: str, item: Item, payload: Payload) -> dict[str, Any]:
             signed = hashlib.file_digest(file, "sha512").hexdigest()
         signatures, head, proofs = _count_signatures(path), _custody_head(path), _proofs(path)
         manifests = sorted(name[12:-4] for name in os.listdir(path) if _TAG.fullmatch(name))
+        described = description_fact(path, item.case)
     except (OSError, IndexError) as error:
         raise VaultError(_("{path} can't be read back").format(path=path)) from error
     return {
+        **({"description": dict(described)} if described else {}),
         **payload.more,
         "custody_head": head,
         "item": item.item,

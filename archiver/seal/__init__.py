@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # cryptography costs start-up time: only where something is s
 
 __all__ = [
     "CreateOptions",
+    "Examine",
+    "Examined",
     "FileList",
     "RefusedError",
     "Sealing",
@@ -87,6 +89,23 @@ class Sealing:
         return elements
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was learnt of a bag's payload: further tag files, by their paths in the bag, and
+    events for its own chain of custody.
+    """
+
+    tag_files: Mapping[str, bytes] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+
+
+Examine = Callable[[str], Examined]
+"""Called with the staged bag's path, its payload copied and hashed, no tag file written yet.
+What it raises (SourceError, say) stops the bag. An interrupted run that is taken up again
+examines again.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions:
     """How a bag is to be made. ``now`` is an aware time, ``identifier`` a URI."""
@@ -98,6 +117,7 @@ class CreateOptions:
     info: BagInfo = field(default_factory=BagInfo)
     tag_files: Mapping[str, bytes] = field(default_factory=dict)
     """Further tag files, by their paths in the bag."""
+    examine: Examine | None = None
     sealing: Sealing | None = None
     verify_after: bool | None = None
     checkpoint_seconds: float = 20.0
@@ -205,10 +225,11 @@ def bag_request(plan: Plan, options: CreateOptions) -> BagRequest:
     """What the bag of ``plan`` is to be."""
     policy, sealing = options.policy, options.sealing
     algorithms = choose_algorithms(options.algorithms or policy.bag.algorithms)
-    custody = b"".join(chain_lines(_events(plan, algorithms, options.now)))
+    events = tuple(_events(plan, algorithms, options.now))
     return BagRequest(
         algorithms=algorithms,
-        tag_files={CUSTODY_PATH: custody, **options.tag_files},
+        tag_files={CUSTODY_PATH: _chain(events), **options.tag_files},
+        examine=_examination(events, options.examine),
         info=options.info.with_elements(sealing.declaration() if sealing else ()),
         identifier=options.identifier,
         now=options.now,
@@ -237,6 +258,24 @@ def seal_staged(staged: str, options: CreateOptions) -> None:
     sign_bag(staged, sealing.signers, options.now, staged=True)
     place = ProofPlace(staged, staged=True)
     add_requests(place, sealing.stamps, unaddressed=sealing.require_stamp)
+
+
+def _chain(events: Iterable[Event]) -> bytes:
+    return b"".join(chain_lines(events))
+
+
+def _examination(
+    events: tuple[Event, ...], examine: Examine | None
+) -> Callable[[str], Mapping[str, bytes]] | None:
+    """``examine``, its events behind ``events`` in the bag's chain."""
+    if examine is None:
+        return None
+
+    def examined(staged: str) -> Mapping[str, bytes]:
+        found = examine(staged)
+        return {CUSTODY_PATH: _chain((*events, *found.events)), **found.tag_files}
+
+    return examined
 
 
 def _events(plan: Plan, algorithms: Sequence[Algorithm], now: datetime) -> Iterator[Event]:

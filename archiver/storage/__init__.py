@@ -58,6 +58,14 @@ class Storage(Protocol):
         what stands against it, or "". Nothing is replaced. Raises StorageError.
         """
 
+    def file_path(self, name: str) -> str:
+        """Where the small file ``name`` lies, a path in the place."""
+
+    def set_file_aside(self, case: str, name: str, mark: str) -> str:
+        """Take what lies at the path ``name`` out of the way, as it is; where it lies now, or
+        "" where there is nothing. Raises StorageError.
+        """
+
     def keep_log(self, case: str, source: str, size_bytes: int) -> str:
         """Bring the place's own copy of a case's log up to the first ``size_bytes`` of the
         one at ``source``; what stands against it, or "". A copy that isn't how that one

@@ -40,6 +40,7 @@ _BAGS = "bags"
 _LOGS = "custody"
 _STAGING = ".archiver-staging"
 _ASIDE = "set-aside"
+_AMENDMENTS = "amendments"
 _MAX_KEPT_BYTES = 32 << 20
 
 
@@ -83,7 +84,7 @@ class LocalStorage:
 
     def _own_directories(self) -> Iterator[str]:
         """Those that copies are written to and read from: none may lead elsewhere."""
-        for name in (_BAGS, _STAGING, _ASIDE, _LOGS):
+        for name in (_BAGS, _STAGING, _ASIDE, _LOGS, _AMENDMENTS):
             parent = os.path.join(self.directory, name)
             yield parent
             if os.path.isdir(parent) and not os.path.islink(parent):
@@ -165,7 +166,7 @@ class LocalStorage:
 
     def keep_file(self, name: str, source: str) -> str:
         """See the protocol."""
-        target = os.path.join(self.directory, *name.split("/"))
+        target = self.file_path(name)
         try:
             data = read_regular(source, _MAX_KEPT_BYTES)
             if os.path.lexists(target):
@@ -178,6 +179,27 @@ class LocalStorage:
         except OSError as error:
             raise storage_error(error, target) from error
         return ""
+
+    def file_path(self, name: str) -> str:
+        """See the protocol."""
+        return os.path.join(self.directory, *name.split("/"))
+
+    def set_file_aside(self, case: str, name: str, mark: str) -> str:
+        """See the protocol."""
+        source = self.file_path(name)
+        if not os.path.lexists(source):
+            return ""
+        base = f"{'.'.join(name.split('/')[1:])}.{mark}"
+        target = os.path.join(self.directory, _ASIDE, case, base)
+        try:
+            os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+            with contextlib.suppress(RenameFallback):
+                rename_no_replace(source, target)
+            sync_directory(os.path.dirname(target))
+            sync_directory(os.path.dirname(source))
+        except OSError as error:
+            raise storage_error(error, source) from error
+        return target
 
     def keep_log(self, case: str, source: str, size_bytes: int) -> str:
         """See the protocol."""

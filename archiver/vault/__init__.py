@@ -11,7 +11,9 @@ Job: make and open one, its lock, its paths. Limits: what happens to its items i
       bags/<case>/<item>/    sealed bags: the truth
       custody/<case>.jsonl   what happened: hash-chained, allots the numbers
       custody/checkpoints/   the state of all logs at a moment, signed
+      amendments/<item>/     what was learnt later of an item: signed records
       catalog.sqlite         an index of it all, made again from the logs
+      catalog.search.sqlite  an index of the words of descriptions, made again from these
 """
 
 from __future__ import annotations
@@ -119,6 +121,11 @@ class Vault:
                 within = os.path.relpath(directory, self.path)
                 found += [os.path.join(within, one) for one in names if not one.startswith(".")]
         return sorted(found)
+
+    @property
+    def search_index(self) -> str:
+        """Where the index of words lies: beside the catalog."""
+        return f"{self.catalog.removesuffix('.sqlite')}.search.sqlite"
 
     def storage(self) -> LocalStorage:
         """The vault's own copies, as a place like any other; its name is ""."""

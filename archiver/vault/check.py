@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from archiver.bag.proofs import SIGNED_FILE
 from archiver.catalog import Catalog, open_catalog
-from archiver.catalog.model import SEALED, START, Position
+from archiver.catalog.model import SEALED, START, Amended, Position
 from archiver.catalog.taking import in_parts
 from archiver.custody import Link, TreeHash, line_digest
 from archiver.errors import CatalogError, LogError, StorageError
@@ -23,6 +23,7 @@ from archiver.filesystem import open_regular
 from archiver.i18n import _
 from archiver.pki.anchors import Anchors
 from archiver.vault import Vault
+from archiver.vault.amendments import check_amendments, strange_directories
 from archiver.vault.log import CaseLog
 from archiver.vault.records import take_links
 from archiver.vault.witness import CheckpointState, LogProblem, Seen, Witnesses
@@ -71,7 +72,7 @@ def check_logs(
     seen: dict[str, Mapping[int, Seen]] = {}
     missing = {head.lower(): head for head in heads}
     indexed = _positions(vault)
-    states = []
+    states, now = [], now or datetime.now(UTC)
     with open_catalog() as catalog:
         for case in sorted({*vault.cases(), *indexed}):
             log = CaseLog(case, vault.log_path(case))
@@ -92,13 +93,14 @@ def check_logs(
                 text = _("events that the catalog has seen were cut off or changed")
                 problems.append(LogProblem(path=log.path, problem=text))
             problems += _of_case(vault, log, catalog)
+        checkpoints = tuple(witnesses.judge(seen, anchors, now))
+        problems += _of_amendments(vault, catalog, checkpoints, anchors, now)
     text = _("MISSING: there are bags, and no log that tells of them")
     problems += [LogProblem(path=path, problem=text) for path in vault.without_log()]
     problems += _of_replicas(vault)
     for head in missing.values():
         text = _("no chain has the head {head}: events behind it were cut off or changed")
         problems.append(LogProblem(path=vault.path, problem=text.format(head=head)))
-    checkpoints = tuple(witnesses.judge(seen, anchors, now or datetime.now(UTC)))
     return LogReport(cases=tuple(states), checkpoints=checkpoints, problems=tuple(problems))
 
 
@@ -154,6 +156,32 @@ def _of_replicas(vault: Vault) -> Iterator[LogProblem]:
             problem = place.compare_log(case, vault.log_path(case))
             if problem:
                 yield LogProblem(path=vault.log_path(case), problem=f"{place.name}: {problem}")
+
+
+def _of_amendments(
+    vault: Vault,
+    catalog: Catalog,
+    checkpoints: Sequence[CheckpointState],
+    anchors: Anchors | None,
+    now: datetime,
+) -> Iterator[LogProblem]:
+    """Amendments are what the logs tell. One was there at the latest when a stamp proves that
+    a checkpoint was that has seen its line.
+    """
+
+    def proven(one: Amended) -> datetime | None:
+        times = (
+            mark.proven_at
+            for mark in checkpoints
+            if mark.proven_at and mark.seen.get(one.case, 0) >= one.seq
+        )
+        return min(times, default=None)
+
+    for case in catalog.positions():
+        for one in check_amendments(vault, catalog, case, anchors=anchors, now=now, proven=proven):
+            yield LogProblem(path=one.path, problem=one.problem)
+    for one in strange_directories(vault, catalog):
+        yield LogProblem(path=one.path, problem=one.problem)
 
 
 def _of_case(vault: Vault, log: CaseLog, catalog: Catalog) -> Iterator[LogProblem]:

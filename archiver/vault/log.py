@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from archiver.catalog.model import START, Position
-from archiver.custody import MAX_EVENT_BYTES, Event, Link, chain_lines, line_digest, parse_event
+from archiver.custody import MAX_EVENT_BYTES, Event, Link, chain_links, line_digest, parse_event
 from archiver.errors import ArchiverError, FormatError, LogError, storage_error
 from archiver.filesystem import open_regular, sync_directory, write_new_file
 from archiver.i18n import N_, _
@@ -118,21 +118,20 @@ class CaseLog:
             if self.torn:
                 events = [self._set_aside(events[0]), *events]
             position = self.position
-            lines = list(chain_lines(events, seq=position.lines, prev=position.head))
+            chain = list(chain_links(events, seq=position.lines, prev=position.head))
             new = not os.path.exists(self.path)
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
-                _write_at(descriptor, b"".join(lines), position.size)
+                _write_at(descriptor, b"".join(line for _link, line in chain), position.size)
             finally:
                 os.close(descriptor)
             if new:
                 sync_directory(os.path.dirname(self.path))
         except OSError as error:
             raise storage_error(error, self.path) from error
-        links = [parse_event(line) for line in lines]
-        for link, line in zip(links, lines, strict=True):
+        for link, line in chain:
             self._advance(link, line)
-        return links
+        return [link for link, _line in chain]
 
     def _set_aside(self, next_event: Event) -> Event:
         """Keep what a crash has left behind the last whole line, and tell of it."""

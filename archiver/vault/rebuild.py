@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import zip_longest
 
 from archiver.catalog import Catalog, Incident, open_catalog
@@ -20,6 +20,7 @@ from archiver.catalog.sqlite import companions, remove_companions
 from archiver.errors import CatalogError, LogError, StorageError, storage_error
 from archiver.filesystem import sync_directory
 from archiver.vault import Vault
+from archiver.vault.amendments import check_amendments
 from archiver.vault.log import CaseLog
 from archiver.vault.records import take_in
 
@@ -29,11 +30,12 @@ __all__ = ["CatalogReport", "Rebuilt", "check_catalog", "rebuild_catalog"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogReport:
     """``problem`` is what the database finds wrong with its own file; ``differing`` tables
-    are not what the logs give.
+    are not what the logs give; ``amendments`` (path, problem) are not what the logs tell of.
     """
 
     problem: str
     differing: tuple[str, ...]
+    amendments: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_right(self) -> bool:
@@ -57,8 +59,11 @@ def rebuild_catalog(
 ) -> Rebuilt:
     """Make the catalog anew. A log that is broken is taken in as far as it can be read, and
     stops its own case only. Raises LockedError, StorageError; then the old one is as it was.
+
+    The index of words goes: the next search makes it anew.
     """
     with vault.locked("catalog rebuild", wait_seconds):
+        _remove(vault.search_index)
         new = f"{vault.catalog}.new"
         _remove(new)
         told = _told(vault)
@@ -115,18 +120,27 @@ def _remove(path: str) -> None:
             os.unlink(one)
 
 
-def check_catalog(vault: Vault, wait_seconds: float = 10.0) -> CatalogReport:
-    """Compare the catalog with one that is made anew, row by row. Writes nothing.
+def check_catalog(
+    vault: Vault, wait_seconds: float = 10.0, *, now: datetime | None = None
+) -> CatalogReport:
+    """Compare the catalog with one that is made anew, row by row, and the amendments with what
+    that one says of them. Writes nothing.
 
     Raises LogError where a log is broken, CatalogError where it can't be read at all.
     """
+    now = now or datetime.now(UTC)
     with vault.locked("catalog check", wait_seconds), contextlib.ExitStack() as stack:
         found = stack.enter_context(open_catalog(vault.catalog))
         problem = found.integrity_problem()
         fresh = stack.enter_context(open_catalog())
         _fill(fresh, vault, lambda _count: None)
         differing = tuple(_differing(found, fresh))
-    return CatalogReport(problem=problem, differing=differing)
+        altered = tuple(
+            (one.path, one.problem)
+            for case in fresh.positions()
+            for one in check_amendments(vault, fresh, case, now=now)
+        )
+    return CatalogReport(problem=problem, differing=differing, amendments=altered)
 
 
 def _differing(one: Catalog, other: Catalog) -> Iterator[str]:

@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 
-from archiver.catalog import Catalog, FactError, Position, open_catalog
+from archiver.catalog import Catalog, FactError, Position, Rows, open_catalog
 from archiver.catalog.model import START
 from archiver.custody import Event, Link
 from archiver.errors import LockedError, LogError, StorageError
@@ -90,10 +90,11 @@ class Records:
         take_in(self.catalog, log)
         # What couldn't be taken in again is not written: it would break the log for good.
         seq, prev = log.position.lines, log.position.head
-        tried = (Link(seq=n, prev=prev, event=one) for n, one in enumerate(events, seq + 1))
-        self.catalog.try_out(case, list(tried))
+        tried = [Link(seq=n, prev=prev, event=one) for n, one in enumerate(events, seq + 1)]
+        rows = self.catalog.try_out(case, tried)
         links = log.append(events)
-        take_links(self.catalog, log, links)
+        same = [(one.seq, one.event) for one in links] == [(one.seq, one.event) for one in tried]
+        take_links(self.catalog, log, links, rows if same else None)
 
 
 def take_in(
@@ -116,10 +117,12 @@ def take_in(
             tell(len(batch))
 
 
-def take_links(catalog: Catalog, log: CaseLog, links: Sequence[Link]) -> None:
+def take_links(
+    catalog: Catalog, log: CaseLog, links: Sequence[Link], tried: Rows | None = None
+) -> None:
     """Take in ``links``, the last that were read from ``log``, or written to it."""
     try:
-        catalog.take(log.case, links, log.position)
+        catalog.take(log.case, links, log.position, tried)
     except FactError as error:
         raise log.broken(error.seq, error) from error
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from archiver.custody import Event
@@ -68,6 +68,8 @@ class CheckpointState:
     trusted: int
     stamps: tuple[CheckpointStamp, ...] = ()
     waiting: int = 0
+    seen: Mapping[str, int] = field(default_factory=dict)
+    """How many events of each case it has seen."""
 
     @property
     def proven_at(self) -> datetime | None:
@@ -262,4 +264,5 @@ def _state(kept: _Kept, found: Iterable[_Signature]) -> CheckpointState:
             for stamp in one.stamps
         ),
         waiting=sum(one.waiting for one in found),
+        seen={line.case: line.events for line in kept.checkpoint.cases},
     )

@@ -121,10 +121,10 @@ def verify_bag(
         facts = check_bag(tree, findings, fast=options.fast, progress=progress)
         seal = _check_seal(tree, facts, options, findings)  # steps 4 to 7
         custody = check_custody(tree, facts, findings)  # step 8
+        if options.policy is not None:
+            _check_policy(options.policy, tree, facts, seal, findings)  # step 9
     finally:
         tree.close()
-    if options.policy is not None:
-        _check_policy(options.policy, facts, seal, findings)  # step 9
     if options.second_opinion:
         _ask_reference(path, findings)  # step 10
     asked = _asked(options, seal, findings)
@@ -195,20 +195,12 @@ def _check_seal(
     return check_seal(tree, facts, request, findings)
 
 
-def _check_policy(policy: Policy, facts: BagFacts, seal: Seal | None, findings: Findings) -> None:
-    for algorithm in policy.bag.algorithms:
-        if algorithm not in facts.payload_algorithms:
-            findings.add("E-POL-001", policy=policy.name, algorithm=algorithm)
-    wanted, best = policy.proof, dict[str, int]()
-    for one in seal.signatures if seal else ():
-        if one.trusted:
-            best[one.key_digest] = max(best.get(one.key_digest, 0), one.proven_stamps)
-    if len(best) < wanted.signatures:
-        findings.add("E-POL-002", policy=policy.name, wanted=wanted.signatures, found=len(best))
-    stamped = sorted(best.values(), reverse=True)[: max(1, wanted.signatures)]
-    fewest = min(stamped, default=0)
-    if fewest < wanted.time_stamps:
-        findings.add("E-POL-003", policy=policy.name, wanted=wanted.time_stamps, found=fewest)
+def _check_policy(
+    policy: Policy, tree: BagTree, facts: BagFacts, seal: Seal | None, findings: Findings
+) -> None:
+    from archiver.verify.policy import check_policy  # only where it is asked for
+
+    check_policy(policy, tree, facts, seal, findings)
 
 
 def _ask_reference(path: str, findings: Findings) -> None:

@@ -6,17 +6,14 @@ were sealed is said by the tag manifest; what it tells is what its writer says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from archiver.bag.tree import BagTree
 from archiver.bag.validate import BagFacts
 from archiver.custody import CUSTODY_PATH, MAX_EVENT_BYTES, read_chain
 from archiver.errors import FormatError
 from archiver.findings import Findings
+from archiver.verify.reading import lines_of
 
 __all__ = ["check_custody"]
-
-_PORTION = 1 << 16
 
 
 def check_custody(tree: BagTree, facts: BagFacts, findings: Findings) -> bool:
@@ -25,7 +22,7 @@ def check_custody(tree: BagTree, facts: BagFacts, findings: Findings) -> bool:
         return False
     events = 0
     try:
-        for link in read_chain(_lines(tree)):
+        for link in read_chain(lines_of(tree, CUSTODY_PATH, MAX_EVENT_BYTES)):
             events = link.seq
         if not events:
             raise FormatError("")
@@ -34,16 +31,3 @@ def check_custody(tree: BagTree, facts: BagFacts, findings: Findings) -> bool:
     except OSError as error:
         findings.add("U-CUS-002", CUSTODY_PATH, reason=error.strerror or str(error))
     return True
-
-
-def _lines(tree: BagTree) -> Iterator[bytes]:
-    """Lines with their ends, in bounded memory; one without an end is given as it is."""
-    rest = b""
-    with tree.open(CUSTODY_PATH) as stream:
-        while data := stream.read(_PORTION):
-            *whole, rest = (rest + data).split(b"\n")
-            yield from (line + b"\n" for line in whole)
-            if len(rest) > MAX_EVENT_BYTES:
-                break
-    if rest:
-        yield rest

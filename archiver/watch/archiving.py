@@ -22,7 +22,7 @@ from archiver.watch.clock import Clock
 from archiver.watch.dispose import NotTheSameError, dispose
 from archiver.watch.folder import Folder, Tell
 from archiver.watch.journal import Row, split
-from archiver.watch.model import Done, Failed, Prepared, Sink, State
+from archiver.watch.model import MISREAD, Done, Failed, Prepared, Sink, State
 from archiver.watch.scan import fingerprint_of, same
 from archiver.watch.units import Lot, digest_of, lot_of, told_apart
 
@@ -236,7 +236,7 @@ class Archiver:
                     key=one.unit.key,
                     item=one.item,
                     bag=one.bag,
-                    digests=lot.digests(one.digests),
+                    digests=lot.digests(one.digests, one.described),
                 )
                 kept.append(one)
         return kept
@@ -261,11 +261,17 @@ class Archiver:
             lot.rows,
             item=done.item,
             bag=done.bag,
-            digests=lot.digests(done.digests),
+            digests=lot.digests(done.digests, done.described),
             seal=done.tag_manifest_sha512,
             key=done.unit.key,
             due=self.clock.now() if goes else None,
+            note=done.note,
         )
+        if goes and not done.described:  # it stays, whatever comes between
+            folder.journal.turn(lot.description, State.ARCHIVED, reason=done.note)
+        if done.note:
+            for row in lot.description:
+                self.tell(MISREAD, row.path, done.note)
         for row in lot.members:
             self.tell(State.ARCHIVED.value, row.path, "")
         self._look_again(folder, lot)
@@ -345,12 +351,11 @@ class Archiver:
 
     def _dispose_unit(self, folder: Folder, group: bytes) -> None:
         journal, policy = folder.journal, folder.root.policy
-        rows = [
-            row
-            for row in journal.of_group(group)
-            if row.state is State.ARCHIVED and row.due is not None
-        ]
+        unit = journal.of_group(group)
+        rows = [row for row in unit if row.state is State.ARCHIVED and row.due is not None]
+        gone = [row for row in unit if row.state is State.DISPOSED]  # before a kill
         lot = lot_of(folder.root.path, group, rows)
+        lot = lot or lot_of(folder.root.path, group, [*gone, *rows])
         if lot is None:
             journal.turn(rows, State.ARCHIVED)
             return
@@ -363,11 +368,16 @@ class Archiver:
             journal.waits(rows, self.clock.now() + _LONGEST_PAUSE_SECONDS, _NOT_PROVED)
             return
         with folder.opened() as root:
-            for row in lot.members:
-                self._dispose_one(folder, root, row)
-        journal.turn(lot.description, State.ARCHIVED)  # described, and kept
+            left = [row for row in lot.members if row not in gone]
+            went = [self._dispose_one(folder, root, row) for row in left]
+            for row in lot.description:
+                if all(went) and row.digest:
+                    self._dispose_one(folder, root, row)
+                else:  # it wasn't understood, or its file stays
+                    journal.turn([row], State.ARCHIVED, reason=row.reason)
 
-    def _dispose_one(self, folder: Folder, root: int, row: Row) -> None:
+    def _dispose_one(self, folder: Folder, root: int, row: Row) -> bool:
+        """Whether it is gone."""
         journal, scanner = folder.journal, folder.scanner
         try:
             what = dispose(
@@ -383,11 +393,14 @@ class Archiver:
             folder.doubt(row)
         except (FileNotFoundError, NotADirectoryError):
             journal.gone(row)
+            return True
         except OSError as error:
             journal.waits([row], self.clock.now() + _LONGEST_PAUSE_SECONDS, _reason(error))
         else:
             journal.disposed(row, what)
             self.tell(State.DISPOSED.value, row.path, "")
+            return True
+        return False
 
 
 def _reason(error: ArchiverError | OSError) -> str:

@@ -10,12 +10,13 @@ between the reading and the end; and its name still leads to it.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
 
 from archiver.filesystem import RenameFallback, rename_no_replace
-from archiver.i18n import N_
+from archiver.i18n import N_, _
 from archiver.policy import WatchPolicy
 from archiver.watch.journal import Row, split
 from archiver.watch.scan import open_directory, same
@@ -101,4 +102,9 @@ def _move(at: int, name: bytes, target: bytes) -> None:
             continue
         except RenameFallback:
             pass
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                reason = _("move_to is on another file system: the original stays")
+                raise OSError(errno.EXDEV, reason) from error
+            raise
         return

@@ -547,6 +547,10 @@ class Journal:
         """Rows of one state, oldest first."""
         return self._rows("state = ? ORDER BY id LIMIT ?", state.value, limit)
 
+    def remarked(self, limit: int) -> list[Row]:
+        """Archived files of which something has to be told, at most ``limit``."""
+        return self._rows("state = 'archived' AND reason <> '' ORDER BY id LIMIT ?", limit)
+
     def pages(self, state: State) -> Iterator[Row]:
         """The same without having all in memory."""
         after = -1
@@ -580,10 +584,13 @@ class Journal:
         seal: str,
         key: str,
         due: float | None,
+        note: str = "",
     ) -> None:
-        """One unit's bag is there and verified. ``due``: when the originals may go."""
+        """One unit's bag is there and verified. ``due``: when the originals may go; ``note``:
+        what has to be told of it all the same.
+        """
         with self._writing() as database:
-            self.turn(rows, State.ARCHIVED, due=due)
+            self.turn(rows, State.ARCHIVED, due=due, reason=note)
             database.executemany(
                 "UPDATE files SET item = ?, bag = ?, digest = ?, seal = ?, key = ?, doubted = 0"
                 " WHERE id = ?",

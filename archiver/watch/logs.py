@@ -17,7 +17,7 @@ from typing import Any, Protocol, TextIO
 
 from archiver.i18n import _
 from archiver.watch.health import Health, without_names
-from archiver.watch.model import State
+from archiver.watch.model import MISREAD, State
 
 __all__ = ["JsonLines", "Line", "LineWriter", "Lines", "WatchLog", "summary_text"]
 
@@ -143,6 +143,7 @@ class WatchLog:
         self._writer, self._names, self._hide, self._clock = writer, names, tuple(hide), clock
         self._matters: dict[str, _Matter] = {}
         self._again_seconds = _AGAIN_SECONDS
+        self._misread, self._misread_reason = 0, ""
         self._sums: tuple[object, ...] | None = None
         self._sums_at = float("-inf")
 
@@ -155,7 +156,11 @@ class WatchLog:
         return text if self._names else without_names(text, self._hide)
 
     def file(self, event: str, path: bytes, reason: str = "") -> None:
-        """What became of one file: told only where names were asked for."""
+        """What became of one file: told only where names were asked for. Of descriptions that
+        weren't understood the number is told by the next look.
+        """
+        if event == MISREAD:
+            self._misread, self._misread_reason = self._misread + 1, reason
         if self._names:
             name = path.decode("utf-8", "surrogateescape")
             text = f"{event}: {name}" + (f": {reason}" if reason else "")
@@ -184,6 +189,11 @@ class WatchLog:
             watch = _("hints for folder {name}").format(name=name)
             self._change(f"hints {number}", one.degraded, watch, pause=False)
         self._quarantined(health.count(State.QUARANTINED))
+        if self._is_news(MISREAD, self._misread, 0):
+            text = _("descriptions not understood: {count}; the last: {reason}")
+            text = text.format(count=self._misread, reason=self.plain(self._misread_reason))
+            fields = {"count": self._misread, "reason": self.plain(self._misread_reason)}
+            self._writer.line(Line(event=MISREAD, text=text, level="warning", fields=fields))
 
     def _change(self, key: str, problem: str, what: str, *, pause: bool = True) -> None:
         """A thing that goes on and off."""

@@ -10,7 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Done", "Failed", "Fingerprint", "Member", "Prepared", "Sink", "State", "Unit"]
+__all__ = [
+    "MISREAD",
+    "Done",
+    "Failed",
+    "Fingerprint",
+    "Member",
+    "Prepared",
+    "Sink",
+    "State",
+    "Unit",
+]
+
+
+MISREAD = "misread"
+"""What is told of a description that wasn't understood: no state, its file is archived."""
 
 
 class State(enum.Enum):
@@ -52,7 +66,8 @@ class Unit:
 
     ``root`` is absolute. ``key`` is a digest of root, member paths and fingerprints (size,
     mtime) in hexadecimal: it makes a repeat harmless. ``description`` is the path of the
-    side-car NAME.toml, or empty; ``follows`` the item or bag of the version before it.
+    side-car NAME.toml (or FOLDER/description.toml), or empty; ``follows`` the item or bag of
+    the version before it.
     """
 
     root: bytes
@@ -67,7 +82,9 @@ class Prepared:
     """Staged, hashed and signed, but not yet visible.
 
     ``bag`` is the absolute path where it will lie, ``item`` its identifier in a vault, else
-    the bag's name. ``digests`` are the sha512 of each member as it was copied, in order.
+    the bag's name. ``digests`` are the sha512 of each member as it was copied, in order;
+    ``described`` that of the description, "" where that isn't to go with its file; ``note``
+    says what about it wasn't understood.
     """
 
     unit: Unit
@@ -75,17 +92,21 @@ class Prepared:
     bag: str
     digests: tuple[str, ...]
     staged: str
+    described: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """In its place, read back and verified."""
+    """In its place, read back and verified. The rest as in :class:`Prepared`."""
 
     unit: Unit
     item: str
     bag: str
     digests: tuple[str, ...]
     tag_manifest_sha512: str
+    described: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import hashlib
 import os
 import stat
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -45,22 +45,23 @@ from archiver.fixity import Result, check_copy
 from archiver.i18n import _
 from archiver.ingest import batch as ingest
 from archiver.ingest.batch import Source, StagedItem
+from archiver.ingest.derivations import unknown_items
 from archiver.ingest.numbers import IngestOptions
 from archiver.policy import Policy
-from archiver.seal import CreateOptions, FileList, Sealing, plan_sources
+from archiver.seal import CreateOptions, Examine, FileList, Sealing, plan_sources
 from archiver.seal.batch import Order, StagedBag, commit_bags, discard_bags, stage_bags
+from archiver.seal.examine import UnwantedError
+from archiver.seal.plain import PlainSourceError, refuse_plain
 from archiver.vault import Vault
 from archiver.vault.records import reading
 from archiver.verify import Verdict, verify_bag
+from archiver.watch.described import SideCar, SideCars
 from archiver.watch.model import Done, Failed, Fingerprint, Prepared, Unit
 
 __all__ = ["DirectorySink", "SinkOptions", "VaultSink"]
 
-DESCRIPTION_PATH = "metadata/description.toml"
-"""Where the description that lay beside a file is in its bag, byte for byte."""
 FOLLOWS = "Archiver-Follows"
 """What bag-info.txt calls the item or bag of the version before."""
-_MAX_DESCRIPTION_BYTES = 1 << 20
 _DIGITS = 12
 _UNFIT = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG, errno.EINVAL)
 """What a file system answers that works, and can't keep this very file."""
@@ -93,6 +94,7 @@ class SinkOptions:
     wait_seconds: float = 10.0
     workers: int | None = None
     progress: Progress = field(default_factory=Silent)
+    examine: Examine | None = None
 
     def create(self, identifier: str = "") -> CreateOptions:
         """For the bags of one batch. Raises KeyringError."""
@@ -103,6 +105,7 @@ class SinkOptions:
             algorithms=self.algorithms,
             info=self.info,
             sealing=self.sealing(),
+            examine=self.examine,
             verify_after=True,
             workers=self.workers,
         )
@@ -114,6 +117,11 @@ class VaultSink:
     def __init__(self, vault: Vault, case: str, options: SinkOptions) -> None:
         self._vault, self._case, self._options = vault, case, options
         self._staged: dict[str, StagedItem] = {}
+        self._side_cars = SideCars(
+            case=case,
+            unknown=lambda names: unknown_items(self._vault, names),
+            beat=lambda: options.progress.within(0),
+        )
 
     def problem(self) -> str:
         """See the protocol."""
@@ -130,7 +138,8 @@ class VaultSink:
 
     def prepare(self, units: Sequence[Unit]) -> list[Prepared | Failed]:
         """See the protocol."""
-        planned = _plan_all(units, self._vault.bag_path(self._case, "new"))
+        bag, now = self._vault.bag_path(self._case, "new"), self._options.clock()
+        planned = _plan_all(units, bag, _Making(self._options.policy, self._side_cars, now))
         ready = [one for one in planned if isinstance(one, _Planned)]
         try:
             sources = [_source(one) for one in ready]
@@ -155,11 +164,19 @@ class VaultSink:
             if digests is None:
                 return Failed(unit=unit, kind="refused", reason=_taken(made.item.item))
             staged = ""
+            side_car = self._side_cars.there(made.path, unit, self._options.clock())
         else:
             digests, staged = _digests_staged(made.staged, unit), made.staged.path
+            side_car = planned.side_car
         self._staged[made.item.item] = made
         return Prepared(
-            unit=unit, item=made.item.item, bag=made.path, digests=digests, staged=staged
+            unit=unit,
+            item=made.item.item,
+            bag=made.path,
+            digests=digests,
+            staged=staged,
+            described=side_car.digest,
+            note=side_car.note,
         )
 
     def commit(self, prepared: Sequence[Prepared]) -> list[Done | Failed]:
@@ -193,7 +210,10 @@ class VaultSink:
             raise
         except ArchiverError:  # it is there, and not intact
             return None
-        return None if found is None else _found(unit, found.item, found.path)
+        if found is None:
+            return None
+        side_car = self._side_cars.there(found.path, unit, self._options.clock())
+        return _found(unit, found.item, found.path, side_car)
 
     def is_proved(self, done: Done, replicas: int) -> bool:
         """See the protocol. What can't be told is not proved."""
@@ -244,6 +264,7 @@ class DirectorySink:
     def __init__(self, directory: str, options: SinkOptions) -> None:
         self._directory, self._options = os.path.abspath(directory), options
         self._staged: dict[str, StagedBag | None] = {}
+        self._side_cars = SideCars(beat=lambda: options.progress.within(0))
 
     def problem(self) -> str:
         """See the protocol."""
@@ -258,7 +279,9 @@ class DirectorySink:
 
     def prepare(self, units: Sequence[Unit]) -> list[Prepared | Failed]:
         """See the protocol."""
-        planned = [self._there(one) for one in _plan_all(units, f"{self._directory}/new")]
+        making = _Making(self._options.policy, self._side_cars, self._options.clock())
+        found = _plan_all(units, f"{self._directory}/new", making)
+        planned = [self._there(one) for one in found]
         ready = [one for one in planned if isinstance(one, _Planned)]
         made: Sequence[StagedBag | ArchiverError] = ()
         try:
@@ -285,7 +308,15 @@ class DirectorySink:
         if done is None:
             return Failed(unit=unit, kind="refused", reason=_taken(name))
         self._staged[path] = None
-        return Prepared(unit=unit, item=name, bag=path, digests=done.digests, staged="")
+        return Prepared(
+            unit=unit,
+            item=name,
+            bag=path,
+            digests=done.digests,
+            staged="",
+            described=done.described,
+            note=done.note,
+        )
 
     def _order(self, planned: _Planned, create: CreateOptions) -> Order:
         source = _source(planned)
@@ -308,6 +339,8 @@ class DirectorySink:
             bag=path,
             digests=_digests_staged(made, planned.unit),
             staged=made.path,
+            described=planned.side_car.digest,
+            note=planned.side_car.note,
         )
 
     def commit(self, prepared: Sequence[Prepared]) -> list[Done | Failed]:
@@ -340,7 +373,8 @@ class DirectorySink:
         path = self.path(unit)
         if not os.path.isdir(path) or os.path.islink(path) or not self._is_intact(path, unit):
             return None
-        return _found(unit, os.path.basename(path), path)
+        side_car = self._side_cars.there(path, unit, self._options.clock())
+        return _found(unit, os.path.basename(path), path, side_car)
 
     def _is_intact(self, path: str, unit: Unit) -> bool:
         """Whether the bag at ``path`` proves intact, and is that of ``unit``."""
@@ -401,10 +435,19 @@ class _Planned:
 
     unit: Unit
     plan: Plan
-    description: bytes | None
+    side_car: SideCar
 
 
-def _plan_all(units: Sequence[Unit], bag: str) -> list[_Planned | Failed]:
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What holds for all units that are planned together."""
+
+    policy: Policy
+    side_cars: SideCars
+    now: datetime
+
+
+def _plan_all(units: Sequence[Unit], bag: str, making: _Making) -> list[_Planned | Failed]:
     """Each unit planned, or what stands against it. One that is asked for twice is made once."""
     met: set[str] = set()
     planned: list[_Planned | Failed] = []
@@ -413,26 +456,31 @@ def _plan_all(units: Sequence[Unit], bag: str) -> list[_Planned | Failed]:
             reason = _("it is being archived already")
             planned.append(Failed(unit=unit, kind="changed", reason=reason))
         else:
-            planned.append(_plan(unit, bag))
+            planned.append(_plan(unit, bag, making))
         met.add(unit.key)
     return planned
 
 
-def _plan(unit: Unit, bag: str) -> _Planned | Failed:
+def _plan(unit: Unit, bag: str, making: _Making) -> _Planned | Failed:
     if not _is_same(unit):
         return _changed(unit)
     try:
+        side_car = making.side_cars.of(unit, making.now)
+        if side_car.held:
+            return Failed(unit=unit, kind="refused", reason=side_car.held)
         names = tuple(os.fsdecode(one.path) for one in unit.members)
         plan = plan_sources(FileList(os.fsdecode(unit.root), names), bag, _PLAN)
-        description = _read_description(unit)
+        refuse_plain(plan, making.policy)
     except OSError as error:
         reason = _("its description can't be read: {reason}").format(reason=error.strerror)
         return Failed(unit=unit, kind="refused", reason=reason)
+    except PlainSourceError as error:
+        return Failed(unit=unit, kind="refused", reason=error.reason)
     except ArchiverError as error:
         return _failed(unit, error)
     if not _plans_the_same(plan, unit):
         return _changed(unit)
-    return _Planned(unit=unit, plan=plan, description=description)
+    return _Planned(unit=unit, plan=plan, side_car=side_car)
 
 
 def _is_same(unit: Unit) -> bool:
@@ -476,27 +524,10 @@ def _plans_the_same(plan: Plan, unit: Unit) -> bool:
     )
 
 
-def _read_description(unit: Unit) -> bytes | None:
-    """The bytes of the side-car. Raises OSError."""
-    if not unit.description:
-        return None
-    path = os.path.join(unit.root, unit.description)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode) or before.st_size > _MAX_DESCRIPTION_BYTES:
-            raise OSError(errno.EFBIG, _("it is no file of at most 1 MiB"))
-        data = file.read(_MAX_DESCRIPTION_BYTES + 1)
-        if len(data) != before.st_size or os.fstat(descriptor).st_mtime_ns != before.st_mtime_ns:
-            raise OSError(errno.ESTALE, _("it changed meanwhile"))
-    return data
-
-
 def _source(planned: _Planned) -> Source:
     unit = planned.unit
     follows = ((FOLLOWS, unit.follows),) if unit.follows else ()
-    described = planned.description
-    tag_files: Mapping[str, bytes] = {} if described is None else {DESCRIPTION_PATH: described}
+    tag_files = planned.side_car.files
     return Source(key=unit.key, plan=planned.plan, info=BagInfo(follows), tag_files=tag_files)
 
 
@@ -537,6 +568,8 @@ def _told(error: ArchiverError | OSError) -> ArchiverError:
 
 
 def _reason(error: ArchiverError) -> str:
+    if isinstance(error, UnwantedError):
+        return error.reason
     findings = getattr(error, "findings", None)
     if findings is not None:  # the plan's; their paths are left out
         return "; ".join(dict.fromkeys(f"{_(one.message)} ({one.code})" for one in findings))
@@ -550,15 +583,25 @@ def _done(one: Prepared, signed: str) -> Done:
         bag=one.bag,
         digests=one.digests,
         tag_manifest_sha512=signed or _signed_digest(one.bag),
+        described=one.described,
+        note=one.note,
     )
 
 
-def _found(unit: Unit, item: str, path: str) -> Done | None:
+def _found(unit: Unit, item: str, path: str, side_car: SideCar) -> Done | None:
     """A bag that was verified, as what was made of ``unit``; None where it wasn't."""
     digests, signed = _digests_there(path, unit), _signed_digest(path)
     if digests is None or not signed:
         return None
-    return Done(unit=unit, item=item, bag=path, digests=digests, tag_manifest_sha512=signed)
+    return Done(
+        unit=unit,
+        item=item,
+        bag=path,
+        digests=digests,
+        tag_manifest_sha512=signed,
+        described=side_car.digest,
+        note=side_car.note,
+    )
 
 
 def _signed_digest(bag: str) -> str:

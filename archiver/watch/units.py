@@ -17,6 +17,8 @@ from archiver.watch.settle import open_file
 
 __all__ = ["Lot", "digest_of", "lot_of"]
 
+FOLDER_DESCRIPTION = b"description.toml"
+"""What describes a folder that is one unit: it lies in the folder itself."""
 _PORTION = 1 << 20
 
 
@@ -33,9 +35,9 @@ class Lot:
         """All of them."""
         return self.members + self.description
 
-    def digests(self, digests: Sequence[str]) -> list[str]:
-        """One for each row; the sink tells none for descriptions."""
-        return [*digests, *[""] * len(self.description)]
+    def digests(self, digests: Sequence[str], described: str = "") -> list[str]:
+        """One for each row; ``described`` is that of the description."""
+        return [*digests, *[described] * len(self.description)]
 
     def done(self) -> Done:
         """What the journal knows of it once it is archived."""
@@ -58,9 +60,13 @@ def lot_of(root: str, group: bytes, rows: Sequence[Row]) -> Lot | None:
     """The unit ``group``; None where its file isn't among the rows. Its key is a digest of
     the root, and of the paths, sizes and mtimes of members and description.
     """
-    is_folder = group.endswith(b"/")
-    members = tuple(row for row in rows if is_folder or row.path == group)
-    described = tuple(row for row in rows if not is_folder and row.path != group)
+    if group.endswith(b"/"):
+        described = tuple(row for row in rows if row.path == group + FOLDER_DESCRIPTION)
+        if len(described) == len(rows):  # it alone is what there is
+            described = ()
+    else:
+        described = tuple(row for row in rows if row.path != group)
+    members = tuple(row for row in rows if row not in described)
     if not members:
         return None
     told = hashlib.sha256(os.fsencode(os.path.abspath(root)))

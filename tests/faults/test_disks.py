@@ -27,6 +27,7 @@ from tests.bag.making import (
     write_tree,
 )
 from tests.faults.checks import run_when_free
+from tests.faults.sticks import Stick
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 MB = 1024 * 1024
@@ -176,44 +177,10 @@ def test_a_source_that_is_unmounted(source: Path, tmp_path: Path, tally: Counter
 # -- exFAT, through FUSE on a loop device
 
 
-class Stick:
-    """An exFAT stick and the process that drives it."""
-
-    def __init__(self, base: Path) -> None:
-        self.place = base / "stick"
-        self.place.mkdir()
-        image = base / "stick.img"
-        with open(image, "wb") as file:
-            file.truncate(48 * MB)
-        subprocess.run(["mkfs.exfat", image], check=True, capture_output=True)
-        found = subprocess.run(
-            ["losetup", "-f", "--show", image], check=True, capture_output=True, text=True
-        )
-        self.device = found.stdout.strip()
-        self.driver = subprocess.Popen(
-            ["mount.exfat-fuse", "-d", self.device, self.place],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(100):
-            if os.path.ismount(self.place):
-                return
-            time.sleep(0.05)
-        self.remove()
-        raise OSError("no mount")
-
-    def remove(self) -> None:
-        """Pull it out."""
-        subprocess.run(["umount", "-l", self.place], check=False, capture_output=True)
-        self.driver.kill()
-        self.driver.wait()
-        subprocess.run(["losetup", "-d", self.device], check=False, capture_output=True)
-
-
 @pytest.fixture
 def stick(tmp_path: Path) -> Iterator[Stick]:
     try:
-        made = Stick(tmp_path)
+        made = Stick(tmp_path / "stick.img", tmp_path / "stick")
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"exFAT needs mkfs.exfat, mount.exfat-fuse and a loop device: {error}")
     yield made

@@ -31,6 +31,7 @@ import pytest
 from archiver.errors import LockedError
 from archiver.watch.journal import Journal
 from archiver.watch.model import State
+from tests.faults.sticks import Stick
 from tests.watch.scene import QUICK, Scene, until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -490,6 +491,42 @@ def test_26_times_that_mean_nothing(scene: Scene) -> None:
     assert sum(scene.bags().values()) == len(times)
 
 
+@pytest.mark.skipif(
+    shutil.which("faketime") is None and "ARCHIVER_CI" not in os.environ, reason="needs faketime"
+)
+def test_26_the_clock_is_set_while_it_runs(scene: Scene) -> None:
+    """Months ahead and years back, for every call but stat and the monotonic clock."""
+    asked = subprocess.run(
+        ["faketime", "-f", "+0", "env"], capture_output=True, text=True, check=True
+    )
+    (preload,) = (one for one in asked.stdout.splitlines() if one.startswith("LD_PRELOAD="))
+    clock = scene.base / "clock"
+    how = (
+        f"FAKETIME_TIMESTAMP_FILE={clock}",
+        "FAKETIME_NO_CACHE=1",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+    )
+    prefix = ("env", preload, *how, "NO_FAKE_STAT=1")
+    clock.write_text("+90d")
+    program = [*prefix, sys.executable, "-c", "import time; print(time.time())"]
+    told = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert float(told) > time.time() + 89 * 86_400  # it is really set
+    clock.write_text("+0")
+    child = Child(scene, *prefix)
+    files = {}
+    for number, offset in enumerate(("+0", "+90d", "-2000d", "+0")):
+        replacement = clock.with_name("clock.new")
+        replacement.write_text(offset)
+        replacement.replace(clock)
+        for name in (f"{number}-a", f"{number}-b"):
+            files[name.encode()] = name.encode()
+            scene.write(name, name.encode())
+        child.wait_for(len(files), 30)
+    child.end()
+    scene.oracle(files)
+    assert sum(scene.bags().values()) == len(files)
+
+
 def test_27_an_inode_that_is_used_again(tmp_path_factory: pytest.TempPathFactory) -> None:
     """On a disk: file systems in memory give out new numbers."""
     scene = Scene(Path(tempfile.mkdtemp(dir=tmp_path_factory.getbasetemp())))
@@ -509,6 +546,45 @@ def test_27_an_inode_that_is_used_again(tmp_path_factory: pytest.TempPathFactory
     scene.oracle({b"reused": b"new"})
     assert sum(scene.bags().values()) == 2
     scene.close()
+
+
+@needs_root
+@pytest.mark.parametrize("originals", ["keep", "delete"])
+def test_27_a_stick_that_is_plugged_in_again(
+    originals: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """exFAT: after a remount the same files have other inodes, and nobody made them anew."""
+    base = tmp_path_factory.mktemp("stick")
+    scene = Scene(base, replace(QUICK, originals=originals, share_quiet_seconds=1))
+    try:
+        stick = Stick(base / "stick.img", scene.inbox)
+    except (OSError, subprocess.CalledProcessError) as error:
+        scene.close()
+        pytest.skip(f"exFAT needs mkfs.exfat, mount.exfat-fuse and a loop device: {error}")
+    try:
+        files = {f"{number}.bin".encode(): bytes([number]) * 5000 for number in range(20)}
+        for name, data in files.items():
+            scene.write(name, data)
+        before = {name: (scene.inbox / name.decode()).stat().st_ino for name in files}
+        if originals == "keep":
+            scene.once()
+        stick.pull_out()
+        stick.plug_in()
+        for name in sorted(files, reverse=True):  # looked up in another order: numbered anew
+            (scene.inbox / name.decode()).stat()
+        after = {name: (scene.inbox / name.decode()).stat().st_ino for name in files}
+        scene.once()
+        assert sum(scene.bags().values()) == len(files)
+        assert before != after, "the inodes are the same: this shows nothing"
+        scene.oracle(files, intact=originals == "keep")
+        if originals == "delete":
+            assert list(scene.inbox.iterdir()) == []
+        stick.pull_out()  # what is below is another folder: nothing counts as deleted
+        scene.once()
+        assert scene.journal.counts()[State.ARCHIVED] == (len(files) if originals == "keep" else 0)
+    finally:
+        stick.remove()
+        scene.close()
 
 
 def test_28_changed_after_it_was_archived(scene: Scene, full: bool) -> None:
@@ -635,6 +711,29 @@ def fingerprint(path: Path) -> Any:
     from archiver.watch.scan import fingerprint_of
 
     return fingerprint_of(path.stat())
+
+
+@needs_root
+def test_34_a_move_to_another_file_system_is_no_move(tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "none", str(place)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    scene = Scene(tmp_path, replace(QUICK, originals="move", move_to=str(place)))
+    try:
+        scene.write("a", b"a")
+        scene.once()
+        row = scene.journal.at(b"a")
+        assert row is not None
+        assert (row.state, row.reason) == (
+            State.ARCHIVED,
+            "move_to is on another file system: the original stays",
+        )
+        scene.oracle({b"a": b"a"})
+    finally:
+        scene.close()
+        subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
 
 
 def test_35_a_member_that_comes_after_done(scene: Scene) -> None:

@@ -580,7 +580,7 @@ def test_a_plain_file_in_a_watched_folder_is_named_as_such(scene: Scene) -> None
     done = scene.run(
         "watch", scene.home, "-o", scene.base / "out", "--once", "--quiet-period", "1s"
     )
-    assert done.code in (0, 1), done.err
+    assert done.code in (0, 5), done.err  # 5: what looks secret is held back
     done = scene.run(*scene.words())
     assert "still lies in a watched folder" in done.err
 

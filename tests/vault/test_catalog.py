@@ -137,6 +137,8 @@ def test_from_an_older_version(lived: Vault, capsys: pytest.CaptureFixture[str])
             connection.execute(statement)
         connection.execute("INSERT INTO versions VALUES (1)")
         for table, found in rows.items():
+            if not found:
+                continue  # tables that came later, and nothing has happened for them
             marks = ",".join("?" * len(found[0]))
             connection.executemany(f"INSERT INTO {table} VALUES ({marks})", found)
     connection.close()

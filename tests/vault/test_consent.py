@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from archiver.catalog import FactError
 from archiver.catalog.model import Item
 from archiver.consent import (
     ConsentError,
@@ -19,11 +20,12 @@ from archiver.consent import (
     withdrawals,
     withdrawn,
 )
-from archiver.custody import Event
+from archiver.custody import Event, chain_lines, line_digest
 from archiver.describe.fields import PURPOSES
 from archiver.errors import LogError, UsageError
 from archiver.vault import Vault
 from archiver.vault.check import check_logs
+from archiver.vault.log import read_links
 from tests.sealing import NOW
 from tests.vault.looking import append, items, links
 
@@ -83,12 +85,21 @@ def test_what_was_withdrawn_before_is_not_written_again(filled: Vault) -> None:
         {"consent": None},
     ],
 )
-def test_what_is_not_understood_counts_as_all(filled: Vault, detail: dict[str, Any]) -> None:
-    append(filled, "a", Event(type="modification", at=NOW, detail={"item": ITEM, **detail}))
-    gone = withdrawn(filled, item(filled))
-    assert gone == set(PURPOSES) or detail["consent"] == "given"
+def test_what_is_not_understood_is_not_written_and_in_a_log_gives_no_consent(
+    filled: Vault, detail: dict[str, Any]
+) -> None:
+    event = Event(type="modification", at=NOW, detail={"item": ITEM, **detail})
+    one = item(filled)
+    if detail["consent"] != "given":
+        with pytest.raises(FactError):
+            append(filled, "a", event)
+    last = read_links("a", filled.log_path("a"))[-1]
+    (line,) = chain_lines([event], seq=last.seq, prev=line_digest(last.line()))
+    with open(filled.log_path("a"), "ab") as file:
+        file.write(line)
+    assert withdrawn(filled, one) == set(PURPOSES) or detail["consent"] == "given"
     with pytest.raises(ConsentError):
-        refuse_without(filled, item(filled), Permission(purpose="media", basis="yes"))
+        refuse_without(filled, one, Permission(purpose="media", basis="yes"))
 
 
 def test_a_broken_log_is_no_consent(filled: Vault) -> None:

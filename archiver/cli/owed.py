@@ -1,0 +1,94 @@
+"""What is still owed: of a bag that was just made, and of what a vault keeps.
+
+Job: told, in lines or JSON. Limits: finds nothing itself.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from archiver.cli.output import Output, printable
+from archiver.i18n import _
+
+__all__ = ["list_owed", "tell_owed"]
+
+
+def tell_owed(policy: Any, bag: str, output: Output) -> None:
+    """Warn of what isn't said of it yet; nothing waits for that."""
+    from archiver.findings import Severity
+    from archiver.verify.policy import find_owed
+
+    try:
+        found = [one for one in find_owed(policy, bag) if one.severity is Severity.ERROR]
+    except OSError as error:
+        output.warning(_("{path}: {reason}").format(path=bag, reason=error.strerror))
+        return
+    for one in found:
+        output.warning(one.message)
+    if found and not output.quiet:
+        output.hint(
+            _("'archiver policy check {name} BAG' says what is missing.").format(name=policy.name)
+        )
+
+
+def list_owed(
+    records: Any, output: Output, case: str, limit: int, *, undescribed: bool, as_json: bool
+) -> int:
+    """Tell it; 1 where what is said of an item is not intact."""
+    from archiver.policy import load_policy
+    from archiver.vault.owed import overdue as find_overdue
+    from archiver.vault.owed import undescribed as find_undescribed
+
+    found: Any
+    if undescribed:
+        policy = load_policy(records.vault.policy).describe
+        found = find_undescribed(records, policy, case=case)
+    else:
+        found = find_overdue(records, datetime.now(UTC).date(), case=case)
+    chosen = list(islice(found, limit) if limit else found)
+    tell = (_undescribed_json, _undescribed_line) if undescribed else (_overdue_json, _overdue_line)
+    if as_json:
+        schema = "archiver/list-undescribed/1" if undescribed else "archiver/list-overdue/1"
+        output.json_list({"schema": schema}, "items", (tell[0](one) for one in chosen))
+    else:
+        for one in chosen:
+            output.line(printable(tell[1](one)))
+    return 1 if any(one.problem for one in chosen) else 0
+
+
+def _undescribed_json(one: Any) -> dict[str, object]:
+    return {
+        "id": one.item.item,
+        "kind": one.kind or None,
+        "missing": list(one.missing),
+        "problem": one.problem or None,
+    }
+
+
+def _undescribed_line(one: Any) -> str:
+    if one.problem:
+        return f"{one.item.item:<28} " + _("NOT INTACT: {problem}").format(problem=one.problem)
+    if not one.kind:
+        return f"{one.item.item:<28} " + _("not described yet")
+    text = _("{kind}: owed are {fields}")
+    return f"{one.item.item:<28} " + text.format(kind=one.kind, fields=", ".join(one.missing))
+
+
+def _overdue_json(one: Any) -> dict[str, object]:
+    return {
+        "id": one.item.item,
+        "whom": one.whom or None,
+        "reference": one.reference or None,
+        "deadline": one.deadline or None,
+        "problem": one.problem or None,
+    }
+
+
+def _overdue_line(one: Any) -> str:
+    if one.problem:
+        return f"{one.item.item:<28} " + _("NOT INTACT: {problem}").format(problem=one.problem)
+    text = _("due on {day}: {whom}, {reference}")
+    told = text.format(day=one.deadline, whom=one.whom, reference=one.reference or "-")
+    return f"{one.item.item:<28} {told}"

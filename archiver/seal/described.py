@@ -1,0 +1,95 @@
+"""What a description becomes in a bag.
+
+Job: the one place where a description is put into tag files, and where one is kept out that
+may not stand in clear. Limits: encrypts nothing; who does hands in the ciphertext as a tag
+file of its own and never comes here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from datetime import datetime
+
+from archiver.describe import DESCRIPTION_PATH, Description, read_form
+from archiver.describe.description import MAX_DESCRIPTION_BYTES
+from archiver.describe.moment import recorded_now
+from archiver.describe.secrecy import is_held_back
+from archiver.errors import FormatError, UsageError
+from archiver.filesystem import read_regular
+from archiver.i18n import _
+
+__all__ = ["InClearError", "described_in", "description_fact", "description_files", "load_form"]
+
+
+class InClearError(UsageError):
+    """What is confidential would stand in clear."""
+
+
+def load_form(path: str, now: datetime, *, kind: str = "", case: str = "") -> Description:
+    """The description in the form at ``path``; see :func:`~archiver.describe.read_form`.
+    Raises DescriptionError, UsageError.
+    """
+    try:
+        data = read_regular(os.path.realpath(path), MAX_DESCRIPTION_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            _("{path} can't be read: {reason}").format(path=path, reason=error.strerror),
+            hint=_("Check the spelling of the path."),
+        ) from error
+    return read_form(data, path, kind=kind, case=case, recorded=recorded_now(now))
+
+
+def description_files(description: Description | None) -> dict[str, bytes]:
+    """The tag files of a bag that is described so. Raises InClearError, where it says that it
+    is confidential or sealed: nothing of that may stand in clear.
+    """
+    if description is None:
+        return {}
+    if is_held_back(description):
+        raise InClearError(
+            _("the description is that of something confidential: it can't be put in clear"),
+            hint=_("Take it in with 'archiver statement new', which encrypts it."),
+        )
+    return {DESCRIPTION_PATH: description.to_bytes()}
+
+
+def described_in(bag: str) -> Description | None:
+    """What stands in clear in the bag at ``bag``; None where that is nothing, or no
+    description. Raises OSError where it can't be told.
+    """
+    data = _read(bag)
+    return None if data is None else _parsed(data)
+
+
+def description_fact(bag: str, case: str) -> Mapping[str, str] | None:
+    """What the log keeps of the description in the bag at ``bag``: kind, path, and the digest
+    of the file as it lies there. In a bag of somebody else's: one that is no description, is
+    that of another case, or should not stand in clear, is none. Raises OSError.
+    """
+    data = _read(bag)
+    found = None if data is None else _parsed(data)
+    if data is None or found is None or is_held_back(found):
+        return None
+    if found.values.get("case", case) != case:
+        return None
+    digest = hashlib.sha256(data).hexdigest()
+    return {"kind": found.kind, "path": DESCRIPTION_PATH, "sha256": digest}
+
+
+def _read(bag: str) -> bytes | None:
+    path = os.path.join(bag, DESCRIPTION_PATH)
+    for part in (os.path.dirname(path), path):
+        if not os.path.lexists(part) or os.path.islink(part):
+            return None
+    if not os.path.isfile(path):
+        return None
+    return read_regular(path, MAX_DESCRIPTION_BYTES + 1)
+
+
+def _parsed(data: bytes) -> Description | None:
+    try:
+        return Description.parse(data)
+    except FormatError:
+        return None

@@ -1,0 +1,121 @@
+"""Whether a policy accepts the formats of a bag's payload, as they are recorded.
+
+Job: read ``metadata/formats.jsonl``, one JSON object a line. Limits: identifies nothing; what
+is recorded is what the bag's maker found. A format that isn't known is never accepted, and
+never refused: that can't be told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from archiver.bag.tree import BagTree
+from archiver.findings import Findings
+from archiver.i18n import N_
+from archiver.policy import Policy
+from archiver.verify.reading import lines_of
+
+__all__ = ["FORMATS_PATH", "check_formats"]
+
+FORMATS_PATH = "metadata/formats.jsonl"
+_MAX_LINE = 1 << 20
+_PUIDS = ("fmt/", "x-fmt/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Format:
+    """What one line says: "" is what isn't known."""
+
+    path: str
+    puid: str
+    mime: str
+
+    def __str__(self) -> str:
+        return ", ".join(one for one in (self.puid, self.mime) if one)
+
+    def matches(self, patterns: Iterable[str]) -> bool | None:
+        """Whether one of ``patterns`` fits; None where that can't be told."""
+        known = True
+        for pattern in patterns:
+            value = self.puid if pattern.startswith(_PUIDS) else self.mime
+            if value and fnmatchcase(value, pattern):
+                return True
+            known = known and bool(value)
+        return False if known else None
+
+
+def check_formats(
+    policy: Policy, tree: BagTree, listed: frozenset[str], findings: Findings
+) -> None:
+    """Check every payload file, where the policy accepts or refuses formats."""
+    if not policy.formats.accepted and not policy.formats.refused:
+        return
+    name = policy.name
+    if FORMATS_PATH not in listed:
+        sealed = FORMATS_PATH + ".age" in listed
+        findings.add("U-POL-024" if sealed else "U-POL-023", FORMATS_PATH, policy=name)
+        return
+    unseen = {path for listing in tree.walk(Findings(), payload=True) for path in listing.paths()}
+    number = 0
+    try:
+        for line in lines_of(tree, FORMATS_PATH, _MAX_LINE):
+            number += 1
+            found = _parse(line)
+            unseen.discard(found.path)
+            _judge(policy, found, findings)
+    except ValueError as error:
+        reason = str(error)
+        findings.add("E-POL-025", FORMATS_PATH, line=number, reason=reason)
+        return
+    except OSError as error:
+        findings.add("U-POL-015", FORMATS_PATH, reason=error.strerror or str(error))
+        return
+    for path in sorted(unseen):
+        findings.add("U-POL-022", path, policy=name)
+
+
+def _judge(policy: Policy, found: _Format, findings: Findings) -> None:
+    refused = found.matches(policy.formats.refused)
+    accepted = found.matches(policy.formats.accepted) if policy.formats.accepted else True
+    if refused:
+        findings.add("E-POL-020", found.path, policy=policy.name, format=found)
+    elif accepted is False:
+        findings.add("E-POL-021", found.path, policy=policy.name, format=found)
+    elif refused is None or accepted is None:
+        findings.add("U-POL-022", found.path, policy=policy.name)
+
+
+def _parse(line: bytes) -> _Format:
+    """One line. Raises ValueError with a text of ours."""
+    if len(line) > _MAX_LINE:
+        raise ValueError(N_("it is too long"))
+    try:
+        record = json.loads(
+            line.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number
+        )
+        path, puid, mime = record["path"], record["puid"], record["mime"]
+        known = record["outcome"] == "identified"
+        if not all(isinstance(one, str) for one in (path, puid, mime)):
+            raise TypeError
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError(N_("it isn't JSON with path, puid, mime and outcome")) from None
+    if not path.startswith("data/"):
+        raise ValueError(N_("it is about something that is no payload"))
+    mime = mime.partition(";")[0].strip().lower()
+    return _Format(path=path, puid=puid if known else "", mime=mime if known else "")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two readers of an object whose key stands twice could see two different values."""
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise ValueError
+    return record
+
+
+def _no_number(_text: str) -> float:
+    raise ValueError

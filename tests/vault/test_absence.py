@@ -1,0 +1,237 @@
+"""Absences are sealed like any item; what is owed is listed until it is there."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from archiver.vault import Vault
+from archiver.vault.owed import _is_over
+from tests.helpers import Ran, run
+from tests.sealing import Office
+from tests.vault.describing import KEY, amend, records
+
+FORM = """\
+kind = "absence"
+title = "No investigation was opened"
+should_exist = "An investigation of the shots"
+absence_kind = "never-made"
+answer = "silence"
+[[asked]]
+whom = "The public prosecutor"
+at = 2026-01-05
+reference = "carta 14"
+deadline = 2026-02-05
+"""
+SECOND = """\
+[[asked]]
+whom = "The ministry"
+at = 2026-01-06
+reference = "carta 15"
+deadline = "2099-02"
+"""
+ID = "a-E-0003"
+
+
+@pytest.fixture
+def form(filled: Vault) -> Path:
+    path = Path("no.toml")
+    path.write_text(FORM)
+    return path
+
+
+def record(capsys: pytest.CaptureFixture[str], form: Path, *words: str) -> Ran:
+    return run(capsys, "absence", "record", "--case", "a", "--form", form, *words, *KEY)
+
+
+def overdue(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    done = run(capsys, "list", "--overdue", "--json")
+    assert done.code == 0, done.err
+    found = done.json["items"]
+    assert isinstance(found, list)
+    return [f"{one['id']}: {one['whom']}" for one in found]
+
+
+def test_it_is_sealed_with_its_documents(
+    form: Path, filled: Vault, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("request.pdf").write_bytes(b"a request")
+    done = record(capsys, form, "request.pdf", "--json")
+    assert (done.code, done.json["id"], done.json["signed"]) == (0, ID, True)
+    bag = Path(filled.bag_path("a", ID))
+    assert [path.name for path in (bag / "data").iterdir()] == ["request.pdf"]
+    said = json.loads((bag / "metadata/description.json").read_bytes())
+    assert (said["kind"], said["asked"][0]["deadline"]) == ("absence", "2026-02-05")
+    assert said["recorded"]["program"].startswith("archiver ")
+    ca = Path("ca.pem")
+    ca.write_bytes(office.ca.certificate.pem)
+    assert run(capsys, "bag", "verify", bag, "--trust", ca).code == 0
+    assert run(capsys, "events", "verify").code == 0
+    assert run(capsys, "search", "investigation").out.startswith(ID)
+    shown = run(capsys, "show", ID, "--json").json["description"]
+    assert isinstance(shown, dict)
+    assert shown["kind"] == "absence"
+
+
+def test_without_documents_the_form_is_kept(
+    form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record(capsys, form).code == 0
+    kept = Path(filled.bag_path("a", ID)) / "data/no.toml"
+    assert kept.read_text() == FORM
+
+
+def test_one_document_may_show_two_absences(
+    form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("request.pdf").write_bytes(b"a request")
+    assert record(capsys, form, "request.pdf").code == 0
+    done = record(capsys, form, "request.pdf")
+    assert (done.code, "already" in done.err) == (5, True)
+    form.write_text(FORM.replace("shots", "second shots"))
+    assert record(capsys, form, "request.pdf").code == 0
+    assert record(capsys, form, "request.pdf", "--again").code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("kind = 'video'\n", "must be of the kind absence"),
+        ("", ""),
+        ("kind = 'absence'\nabsence_kind = 'eaten'\n", "no.toml:2"),
+        ("kind = 'absence'\nconfidentiality = 'sealed'\n", "can't be recorded here"),
+        ("= x\n", "no.toml:1"),
+        ("\x1b[2J", "no.toml"),
+    ],
+)
+def test_forms_that_cannot_be_taken(
+    text: str, told: str, form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not text:
+        form.unlink()
+    else:
+        form.write_text(text)
+    before = Path(filled.log_path("a")).read_bytes()
+    done = record(capsys, form)
+    assert (done.code, told in done.err, "\x1b" in done.err) == (2, True, False)
+    assert Path(filled.log_path("a")).read_bytes() == before
+
+
+def test_answers_that_should_have_come(
+    form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    form.write_text(FORM + SECOND)
+    assert record(capsys, form).code == 0
+    assert overdue(capsys) == [f"{ID}: The public prosecutor"]
+    assert (
+        "due on 2026-02-05: The public prosecutor, carta 14" in run(capsys, "list", "--overdue").out
+    )
+    answer = ("absence", "answer", ID, "--answer", "none was opened", *KEY)
+    done = run(capsys, *answer)
+    assert (done.code, "which of them" in done.err) == (2, True)
+    assert run(capsys, *answer, "--asked", "3").code == 2
+    done = run(capsys, *answer, "--asked", "1", "--answered-at", "2026-03-01", "--reason", "mail")
+    assert done.code == 0, done.err
+    assert overdue(capsys) == []
+    shown = run(capsys, "show", ID, "--json").json["description"]
+    assert isinstance(shown, dict)
+    assert shown["now"]["answer"] == "none was opened"
+    assert shown["now"]["asked"][0]["answered_at"] == "2026-03-01"
+    assert "answer" not in shown["now"]["asked"][1]
+    assert run(capsys, "events", "verify").code == 0
+
+
+@pytest.mark.parametrize("words", [("--answered-at", "soon"), ("--answer", "")])
+def test_answers_that_cannot_be(
+    words: tuple[str, ...], form: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record(capsys, form).code == 0
+    given = words if "--answer" in words else ("--answer", "no", *words)
+    assert run(capsys, "absence", "answer", ID, *given, *KEY).code == 2
+
+
+def test_only_an_absence_is_answered(filled: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    done = run(capsys, "absence", "answer", "a-E-0001", "--answer", "x", *KEY)
+    assert done.code == 2
+    assert amend(capsys, "a-E-0001", "--kind", "video", "title=x").code == 0
+    done = run(capsys, "absence", "answer", "a-E-0001", "--answer", "x", *KEY)
+    assert (done.code, "no absence" in done.err) == (2, True)
+    assert amend(capsys, "a-E-0002", "--kind", "absence", "title=x").code == 0
+    assert run(capsys, "absence", "answer", "a-E-0002", "--answer", "x", *KEY).code == 2
+
+
+def test_when_a_deadline_is_over() -> None:
+    today = date(2026, 3, 15)
+    assert [
+        _is_over(text, today)
+        for text in (
+            "2026-03-14",
+            "2026-03-15",
+            "2026-02",
+            "2026-03",
+            "2025",
+            "2026",
+            "unknown",
+            "",
+        )
+    ] == [True, False, True, False, True, False, False, False]
+
+
+# -- what is owed
+
+
+def owed(capsys: pytest.CaptureFixture[str], *words: str) -> list[tuple[str, list[str]]]:
+    done = run(capsys, "list", "--undescribed", "--json", *words)
+    assert done.code == 0, done.err
+    found = done.json["items"]
+    assert isinstance(found, list)
+    return [(one["id"], one["missing"]) for one in found]
+
+
+def test_what_nobody_has_described(filled: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    assert owed(capsys) == [("a-E-0001", []), ("a-E-0002", []), ("b-E-0001", [])]
+    assert owed(capsys, "--case", "b") == [("b-E-0001", [])]
+    assert owed(capsys, "--limit", "1") == [("a-E-0001", [])]
+    assert amend(capsys, "a-E-0001", "--kind", "video", "title=x").code == 0
+    assert owed(capsys, "--case", "a") == [("a-E-0002", [])]
+    assert "not described yet" in run(capsys, "list", "--undescribed").out
+
+
+def test_what_the_policy_asks_for(filled: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    strict = Path("strict.toml").absolute()
+    strict.write_text('extends = "default"\n[describe]\nany = ["title"]\nvideo = ["event_time"]\n')
+    config = Path(filled.path) / "vault.toml"
+    config.write_text(config.read_text().replace('"default"', json.dumps(str(strict))))
+    assert amend(capsys, "a-E-0001", "--kind", "video", "place=x").code == 0
+    assert amend(capsys, "a-E-0002", "--kind", "document", "title=x").code == 0
+    assert owed(capsys) == [("b-E-0001", []), ("a-E-0001", ["title", "event_time"])]
+    assert "owed are title, event_time" in run(capsys, "list", "--undescribed").out
+    assert amend(capsys, "a-E-0001", "title=x", "event_time=unknown").code == 0
+    assert owed(capsys, "--case", "a") == []
+    path = records(filled, "a-E-0002") / "0001.json"
+    os.chmod(path, 0o600)
+    path.write_bytes(b"altered")
+    done = run(capsys, "list", "--undescribed")
+    assert (done.code, "NOT INTACT" in done.out) == (1, True)
+    assert run(capsys, "list", "--undescribed", "--json").code == 1
+
+
+def test_an_absence_that_is_not_intact(
+    form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record(capsys, form).code == 0
+    path = Path(filled.bag_path("a", ID)) / "metadata/description.json"
+    os.chmod(path, 0o600)
+    path.write_bytes(path.read_bytes().replace(b"2026-02-05", b"2099-02-05"))
+    done = run(capsys, "list", "--overdue")
+    assert (done.code, "NOT INTACT" in done.out) == (1, True)
+
+
+def test_what_does_not_go_together(filled: Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "list", "--overdue", "--undescribed").code == 2
+    assert run(capsys, "list", "--overdue", "--after", "a-E-0001").code == 2
+    assert run(capsys, "list", "--overdue", "--case", "zz").code == 2
