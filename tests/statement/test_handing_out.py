@@ -9,7 +9,7 @@ import pytest
 
 from archiver.amend import Wanted, amend
 from archiver.consent import ConsentError, Permission
-from archiver.encrypt import encrypt_bytes
+from archiver.errors import PolicyError
 from archiver.export import ExportRequest, export
 from archiver.policy import load_policy
 from archiver.receipt import parse_receipt
@@ -215,15 +215,16 @@ def test_an_item_that_was_never_sealed_has_no_consent(scene: Scene) -> None:
     assert scene.run("consent", "withdraw", ITEM, "--reason", "x").code == 2
 
 
-def test_what_was_amended_since_counts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_amended_since_counts(scene: Scene) -> None:
     """A witness who said yes when it was taken, and no since."""
     scene.take()
-    reader = scene.keys["reader"].recipient
-    monkeypatch.setattr(
-        "archiver.amend._sealed", lambda data, _policy: encrypt_bytes(data, [reader])
+    keys = scene.keys
+    Path("p.toml").write_text(
+        f'extends = "default"\n[encryption]\nrecipients = ["{keys["reader"].recipient}"]\n'
+        f'escrow = ["{keys["escrow"].recipient}"]\n'
     )
     assert hand_out(scene, "--for", "lawyer", *key(scene)).code == 0
-    policy = load_policy("default")
+    policy = load_policy("p.toml")
     for answer in ("no", "ask"):
         wanted = Wanted(reason="told us", set={"consent": {"explained": "yes", "lawyer": answer}})
         amend(scene.vault, scene.item(), wanted, NOW, policy=policy)
@@ -233,7 +234,11 @@ def test_what_was_amended_since_counts(scene: Scene, monkeypatch: pytest.MonkeyP
     assert hand_out(scene, "--for", "lawyer").code == 4
     told = scene.run("consent", "show", ITEM, *key(scene), "--json").json
     assert told["consent"] == {"explained": "yes", "lawyer": "ask"}
+    assert told == scene.run("consent", "show", ITEM, *key(scene, "escrow"), "--json").json
     record = Path(scene.vault.path, "amendments", ITEM, "0002.json.age")
+    assert b"explained" not in record.read_bytes()
+    with pytest.raises(PolicyError, match="nothing can be encrypted"):
+        amend(scene.vault, scene.item(), wanted, NOW, policy=load_policy("default"))
     record.chmod(0o600)
     record.write_bytes(record.with_name("0001.json.age").read_bytes())
     done = hand_out(scene, "--for", "lawyer", "--asked", "yes", *key(scene))
