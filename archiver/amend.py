@@ -31,6 +31,7 @@ from archiver.describe.amendment import (
 )
 from archiver.describe.fields import SECRET, fields_of
 from archiver.describe.values import FieldError, check_fields
+from archiver.encrypt import encrypt_bytes
 from archiver.errors import (
     ArchiverError,
     FormatError,
@@ -215,7 +216,9 @@ def _sealed(data: bytes, policy: Policy) -> bytes:
     The one place where a record of a secret item is made unreadable before it touches the
     disk; without it there is no such record.
     """
-    del data
+    recipients = policy.encryption.recipients
+    if recipients:
+        return encrypt_bytes(data, dict.fromkeys((*recipients, *policy.encryption.escrow)))
     raise PolicyError(
         _("policy {name}: nothing can be encrypted yet, and this item is secret").format(
             name=policy.name

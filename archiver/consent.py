@@ -126,10 +126,18 @@ def check_scope(texts: Sequence[str]) -> tuple[str, ...]:
 # -- what the log tells
 
 
-def is_statement(item: Item) -> bool:
-    """Whether the log says that the item is a witness's statement."""
+def is_statement(vault: Vault, item: Item) -> bool:
+    """Whether the log says that the item is a witness's statement: when it was sealed, or in
+    an amendment since. Raises LogError.
+    """
     told = item.detail.get("description")
-    return isinstance(told, Mapping) and told.get("kind") == "statement"
+    if isinstance(told, Mapping) and told.get("kind") == "statement":
+        return True
+    found = (link.event.detail for link in CaseLog(item.case, vault.log_path(item.case)).read())
+    return any(
+        one.get("item") == item.item and "amendment" in one and one.get("kind") == "statement"
+        for one in found
+    )
 
 
 def withdrawals(vault: Vault, item: Item) -> list[Withdrawal]:
@@ -249,7 +257,7 @@ def refuse_without(vault: Vault, item: Item, permission: Permission | None) -> N
                 item=item.item
             ),
         )
-    if permission is None and (gone or is_statement(item)):
+    if permission is None and (gone or is_statement(vault, item)):
         raise ConsentError(
             _("{item}: it is not said for what purpose it is handed out").format(item=item.item),
             hint=_("Say --for PURPOSE, one of: {known}.").format(known=", ".join(PURPOSES)),

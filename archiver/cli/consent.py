@@ -224,7 +224,7 @@ def permission_for(
         confirmed_by=check_code(confirmed_by) if confirmed_by else "",
     )
     refuse_without(vault, item, by_hand)
-    if not is_statement(item):
+    if not is_statement(vault, item):
         return by_hand
     found = described(vault, item, (lambda: load_identities(identity)) if identity else None)
     if found is not None:

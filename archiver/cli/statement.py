@@ -247,7 +247,16 @@ def _take(
 
     progress = progress_for(quiet=output.quiet)
     try:
-        taken = take(vault, case, statement, keys, options, progress=progress, say=output.say)
+        taken = take(
+            vault,
+            case,
+            statement,
+            keys,
+            options,
+            encrypting=progress_for(quiet=output.quiet),
+            progress=progress,
+            say=output.say,
+        )
     finally:
         progress.clear()
     for item in taken.settled:

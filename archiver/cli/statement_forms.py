@@ -184,6 +184,8 @@ def settle_originals(
                 text = _("the plain original still lies in a watched folder: {file}")
             output.warning(text.format(file=plain.label))
         remove = _wants_removal(output)
+    if not remove and output.quiet:
+        return
     if not remove:
         output.hint(_("Give --remove-original, or remove them yourself, copies too."))
         return

@@ -22,7 +22,7 @@ from typing import Any
 
 from archiver.bag.model import BagInfo
 from archiver.bag.plan import PlanOptions
-from archiver.bag.progress import Progress
+from archiver.bag.progress import Progress, Silent
 from archiver.consent import check_code
 from archiver.describe import Description
 from archiver.encrypt import Reader, encrypt, encrypt_bytes, parse_recipient
@@ -158,17 +158,23 @@ def take(
     keys: Keys,
     options: IngestOptions,
     *,
+    encrypting: Progress | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Taken:
-    """Encrypt, seal and ingest ``statement``, as the next item of ``case``. Raises
-    ArchiverError; then nothing of it is left, and its number is withdrawn.
+    """Encrypt, seal and ingest ``statement``, as the next item of ``case``. ``encrypting`` hears
+    of plain bytes, ``progress`` of the bag. Raises ArchiverError; then nothing of it is left,
+    and its number is withdrawn.
     """
     _check(statement, options)
     settled = settle_left(vault, options)
     with Staged(vault, case) as staged:
         made = _Making(staged, statement, keys, case)
-        originals = made.encrypt()
+        shown = encrypting or Silent()
+        try:
+            originals = made.encrypt(shown)
+        finally:
+            shown.clear()
         plan = plan_sources([staged.payload], vault.bag_path(case, "new"), PlanOptions())
         info = BagInfo(((KIND_LABEL, "statement"), (CODE_LABEL, statement.code)))
         create = replace(
@@ -234,10 +240,11 @@ class _Making:
         self._case = case
         self.tag_files: dict[str, bytes] = {}
 
-    def encrypt(self) -> list[tuple[Plain, str]]:
+    def encrypt(self, progress: Progress) -> list[tuple[Plain, str]]:
         """All of them; the plain files with their SHA-256."""
         plains = self._statement.files
-        files = [self._payload(one, number) for number, one in enumerate(plains, start=1)]
+        progress.expect(sum(_size(one) for one in plains), len(plains))
+        files = [self._payload(one, number, progress) for number, one in enumerate(plains, start=1)]
         others = self._others()
         code = self._statement.code
         contents = Contents(case=self._case, code=code, files=tuple(files), others=others)
@@ -269,11 +276,11 @@ class _Making:
             raise storage_error(error, self._staged.path) from error
         return hashlib.sha256(cipher).hexdigest()
 
-    def _payload(self, plain: Plain, number: int) -> PlainFile:
+    def _payload(self, plain: Plain, number: int, progress: Progress) -> PlainFile:
         path = payload_path(number)
         with _opened(plain) as file:
             before = os.fstat(file.fileno())
-            source = _Hashed(file, plain.label)
+            source = _Hashed(file, plain.label, progress)
             sink = _Written(self._staged.create(path), self._staged.path)
             with contextlib.closing(sink):
                 encrypt(source, sink, self._keys.statement)
@@ -284,6 +291,7 @@ class _Making:
                 _("{file} changed while it was read").format(file=plain.label),
                 hint=_("Wait until it is finished, and run the command again."),
             )
+        progress.done(source.size, 1)
         return PlainFile(
             path=path,
             name=_told_name(plain.path),
@@ -292,6 +300,14 @@ class _Making:
             cipher_sha256=sink.digest.hexdigest(),
             mtime_ns=before.st_mtime_ns if regular else None,
         )
+
+
+def _size(plain: Plain) -> int:
+    """As far as it is known before it is read."""
+    try:
+        return os.stat(plain.path).st_size if plain.path else 0
+    except (OSError, ValueError):
+        return 0  # it will be told
 
 
 def _state(found: os.stat_result) -> tuple[int, ...]:
@@ -330,8 +346,8 @@ def _opened(plain: Plain) -> Iterator[Any]:
 class _Hashed:
     """Reads, and hashes what was read."""
 
-    def __init__(self, file: Reader, label: str) -> None:
-        self._file, self._label = file, label
+    def __init__(self, file: Reader, label: str, progress: Progress) -> None:
+        self._file, self._label, self._progress = file, label, progress
         self.digest, self.size = hashlib.sha256(), 0
 
     def read(self, size: int, /) -> bytes:
@@ -344,6 +360,7 @@ class _Hashed:
             ) from None
         self.digest.update(data)
         self.size += len(data)
+        self._progress.within(len(data))
         return data
 
 

@@ -15,7 +15,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -23,6 +23,7 @@ from archiver.bag.stage import refuse_existing, refuse_within_bag
 from archiver.bag.tree import BagTree
 from archiver.catalog.model import Item
 from archiver.describe import Description
+from archiver.describe.amendment import Amendment, apply_amendment
 from archiver.describe.description import DESCRIPTION_PATH as PLAIN_PATH
 from archiver.describe.description import MAX_DESCRIPTION_BYTES
 from archiver.encrypt import Identities, Writer, decrypt, decrypt_bytes
@@ -56,6 +57,8 @@ from archiver.statement.envelope import (
 )
 from archiver.storage.local import MARK_FILE
 from archiver.vault import CONFIG_FILE, Vault
+from archiver.vault.amendments import read_record, record_path
+from archiver.vault.records import reading
 
 __all__ = [
     "Opened",
@@ -287,20 +290,43 @@ class _HashedWriter:
 def described(
     vault: Vault, item: Item, identities: Callable[[], Identities] | None
 ) -> Description | None:
-    """The description that an item was sealed with, which must be the one that the log tells
-    of; None where it is encrypted and there is no key. Raises ArchiverError.
+    """What is said of an item now: the description that it was sealed with, which must be the
+    one that the log tells of, and every amendment since. None where any of it is encrypted and
+    there is no key. Raises ArchiverError.
     """
+    with reading(vault) as records:
+        records.require(item.case)
+        amendments = records.catalog.amendments(item.item)
     found = item.detail.get("description")
     told = found if isinstance(found, dict) else {}
     path = told.get("path")
-    if path not in (PLAIN_PATH, DESCRIPTION_PATH):
+    if path not in (PLAIN_PATH, DESCRIPTION_PATH) and not (found is None and amendments):
         raise FormatError(_("{item} has no description").format(item=item.item))
-    if path == DESCRIPTION_PATH and identities is None:
+    secret = path == DESCRIPTION_PATH or any(one.secret for one in amendments)
+    if secret and identities is None:
         return None
+    keys = identities() if secret and identities is not None else None
+    now = _sealed_description(vault, item, told, keys) if path else None
+    previous = str(told.get("sha256", ""))
+    for one in amendments:
+        data = read_record(record_path(vault, one), one.sha256)
+        if one.secret and keys is not None:
+            data = decrypt_bytes(data, keys, MAX_DESCRIPTION_BYTES)
+        amendment = Amendment.parse(data)
+        wanted = (item.item, one.number, previous)
+        if (amendment.item, amendment.number, amendment.previous) != wanted:
+            raise FormatError(_("{item}: an amendment is another one").format(item=item.item))
+        now, previous = apply_amendment(now, amendment), one.sha256
+    return now
+
+
+def _sealed_description(
+    vault: Vault, item: Item, told: Mapping[str, Any], keys: Identities | None
+) -> Description:
+    path = str(told["path"])
     place = os.path.join(vault.bag_path(item.case, item.item), *path.split("/"))
-    limit = MAX_DESCRIPTION_BYTES + _OVERHEAD_BYTES
     try:
-        data = read_regular(place, limit)
+        data = read_regular(place, MAX_DESCRIPTION_BYTES + _OVERHEAD_BYTES)
     except OSError as error:
         raise UnreadableError(
             _("{path} can't be read: {reason}").format(path=place, reason=error.strerror or error)
@@ -310,6 +336,6 @@ def described(
             _("{path} is not the description that was sealed").format(path=place),
             hint=_("See 'archiver audit'."),
         )
-    if path == DESCRIPTION_PATH and identities is not None:
-        data = decrypt_bytes(data, identities(), MAX_DESCRIPTION_BYTES)
+    if path == DESCRIPTION_PATH and keys is not None:
+        data = decrypt_bytes(data, keys, MAX_DESCRIPTION_BYTES)
     return Description.parse(data)

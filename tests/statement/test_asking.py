@@ -124,6 +124,9 @@ class Typed(Terminal):
         self.answers: Iterator[str] = iter(answers)
         self.said: list[str] = []
 
+    def __exit__(self, *_ignored: object) -> None:
+        pass
+
     def say(self, text: str) -> None:
         self.said.append(text)
 

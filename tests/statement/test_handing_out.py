@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from archiver.amend import Wanted, amend
 from archiver.consent import ConsentError, Permission
+from archiver.errors import PolicyError
 from archiver.export import ExportRequest, export
+from archiver.policy import load_policy
 from archiver.receipt import parse_receipt
 from archiver.vault.check import check_logs
 from tests.sealing import NOW, make_source
@@ -210,3 +213,43 @@ def test_an_item_that_was_never_sealed_has_no_consent(scene: Scene) -> None:
     begin(scene.vault, CASE, ["x"], INGEST)
     assert scene.run("consent", "show", ITEM).code == 2
     assert scene.run("consent", "withdraw", ITEM, "--reason", "x").code == 2
+
+
+def test_what_was_amended_since_counts(scene: Scene) -> None:
+    """A witness who said yes when it was taken, and no since."""
+    scene.take()
+    keys = scene.keys
+    Path("p.toml").write_text(
+        f'extends = "default"\n[encryption]\nrecipients = ["{keys["reader"].recipient}"]\n'
+        f'escrow = ["{keys["escrow"].recipient}"]\n'
+    )
+    assert hand_out(scene, "--for", "lawyer", *key(scene)).code == 0
+    policy = load_policy("p.toml")
+    for answer in ("no", "ask"):
+        wanted = Wanted(reason="told us", set={"consent": {"explained": "yes", "lawyer": answer}})
+        amend(scene.vault, scene.item(), wanted, NOW, policy=policy)
+        done = hand_out(scene, "--for", "lawyer", *key(scene))
+        assert done.code == 4, done.err
+        assert "has not consented" in done.err or "asked first" in done.err
+    assert hand_out(scene, "--for", "lawyer").code == 4
+    told = scene.run("consent", "show", ITEM, *key(scene), "--json").json
+    assert told["consent"] == {"explained": "yes", "lawyer": "ask"}
+    assert told == scene.run("consent", "show", ITEM, *key(scene, "escrow"), "--json").json
+    record = Path(scene.vault.path, "amendments", ITEM, "0002.json.age")
+    assert b"explained" not in record.read_bytes()
+    with pytest.raises(PolicyError, match="nothing can be encrypted"):
+        amend(scene.vault, scene.item(), wanted, NOW, policy=load_policy("default"))
+    record.chmod(0o600)
+    record.write_bytes(record.with_name("0001.json.age").read_bytes())
+    done = hand_out(scene, "--for", "lawyer", "--asked", "yes", *key(scene))
+    assert (done.code, "MODIFIED" in done.err) == (1, True)
+
+
+def test_an_item_that_was_said_to_be_a_statement_later_is_one(scene: Scene) -> None:
+    make_source(scene.base / "notes", {"n.txt": b"x"})
+    assert scene.run("ingest", scene.base / "notes", "--case", CASE, "--unsigned").code == 0
+    values = {"confidentiality": "restricted", "consent": {"media": "no", "court": "yes"}}
+    wanted = Wanted(reason="it is one", kind="statement", set=values)
+    amend(scene.vault, scene.item(), wanted, NOW, policy=load_policy("default"))
+    for more, code in (((), 4), (("--for", "media"), 4), (("--for", "court"), 0)):
+        assert hand_out(scene, *more).code == code

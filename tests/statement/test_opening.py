@@ -36,6 +36,7 @@ from archiver.statement.envelope import (
     restored_names,
 )
 from archiver.statement.opening import described
+from tests.faults.test_disks import tmpfs
 from tests.helpers import Bag
 from tests.statement.scene import CASE, FILES, ITEM, NAME, Scene, writable
 
@@ -561,3 +562,35 @@ def test_the_description_must_be_the_one_that_was_sealed(scene: Scene) -> None:
     elsewhere = {**item.detail, "description": {"path": "../../../etc/passwd"}}
     with pytest.raises(FormatError, match="has no description"):
         described(scene.vault, replace(item, detail=elsewhere), None)
+
+
+def test_a_disk_that_is_full_or_read_only_leaves_nothing(scene: Scene) -> None:
+    scene.take()
+    with tmpfs(scene.base / "disk", "size=64k") as disk:
+        done = scene.open(ITEM, "-o", disk / "out")
+        assert (done.code, list(disk.iterdir())) == (5, [])
+    done = scene.open(ITEM, "-o", scene.base / "x" / ("y" * 300))
+    assert done.code == 5
+
+
+def test_a_destination_that_appears_meanwhile_is_not_written_over(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from archiver.filesystem import sync_tree as before
+
+    def meddling(path: str) -> None:
+        before(path)
+        (scene.base / "out").mkdir()
+
+    scene.take()
+    monkeypatch.setattr("archiver.statement.opening.sync_tree", meddling)
+    done = scene.open(ITEM, "-o", "out")
+    assert (done.code, "exists already" in done.err) == (5, True)
+    assert list(Path("out").iterdir()) == []
+    assert list(scene.base.glob(".archiver-*")) == []
+
+
+def test_one_file_goes_to_standard_output_in_this_process(scene: Scene) -> None:
+    bag = Hostile(scene).write(scene.base / "hostile")
+    done = scene.open(bag, "-q", "-o", "-")
+    assert (done.code, done.out) == (0, "alpha")

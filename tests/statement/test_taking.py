@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -40,6 +40,7 @@ from archiver.statement.staging import Staged, settle_left
 from archiver.vault.check import check_logs
 from tests.bag.making import OPTIONS
 from tests.faults.test_disks import tmpfs
+from tests.sealing import Office, write_key
 from tests.statement.scene import (
     CASE,
     FILES,
@@ -617,3 +618,194 @@ def test_who_sat_there_is_asked_for_nothing_where_nobody_sits(scene: Scene) -> N
     assert done.returncode == 2
     assert "nobody is at a terminal" in done.stderr
     assert json.dumps(WHO) not in done.stderr
+
+
+# -- paths that other tests reach in processes of their own
+
+
+@pytest.mark.parametrize("data", [b"", b"name = x", b"\xff", b"a = [[[[[[1]]]]]]", b"#\n"])
+def test_identity_forms_that_are_none(data: bytes) -> None:
+    with pytest.raises(UsageError, match="the form"):
+        read_identity_form(data, "the form")
+    with pytest.raises(UsageError, match="too long"):
+        read_identity_form(b"#" * (1 << 20), "the form")
+
+
+def test_where_nobody_sits_nothing_is_named(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.write("form.toml", f'witness_code = "W-07"\nsigned = "{NAME}"\n')
+    done = scene.run(*scene.words())
+    assert (done.code, "the form:2: this can't be taken" in done.err) == (2, True)
+    scene.write("form.toml", 'witness_code = "W-07"\ncase = "another"\n')
+    assert "another case" in scene.run(*scene.words()).err
+    scene.write("form.toml", "#" * (2 << 20))
+    assert "too long" in scene.run(*scene.words()).err
+    monkeypatch.setattr("archiver.cli.statement_forms.sits_there", lambda: True)
+    scene.write("form.toml", 'witness = "W-07"\n')
+    assert "form.toml:1: unknown key witness" in scene.run(*scene.words()).err
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 4), (None, 4)])
+def test_who_sits_there_is_asked_whether_to_remove(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, answer: str | None, left: int
+) -> None:
+    from tests.statement.test_asking import Typed
+
+    def terminal() -> Typed:
+        if answer is None:
+            raise UsageError("none")
+        return Typed(answer)
+
+    monkeypatch.setattr("archiver.cli.statement_forms.sits_there", lambda: True)
+    monkeypatch.setattr("archiver.cli.asking.Terminal", terminal)
+    done = scene.run(*scene.words())
+    assert done.code == 0
+    assert len(list(scene.home.iterdir())) == left
+    assert "Ñandubay.txt" in done.err
+
+
+def test_what_is_asked_for_in_this_process(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.statement.test_asking import Typed
+
+    class Seated(Typed):
+        def ask(self, question: str) -> str:
+            told = {"code of": "W-3", "name of the w": NAME, "A file": str(scene.files[0])}
+            found = next((one for key, one in told.items() if key in question), "")
+            if "A file" in question and question in self.said:
+                return ""
+            self.said.append(question)
+            return found
+
+    monkeypatch.setattr("archiver.cli.asking.Terminal", Seated)
+    words = ["statement", "new", "--case", "c", "--unsigned", *scene.recipients()]
+    done = scene.run(*words)
+    assert done.code == 0, done.err
+    assert scene.open(ITEM, "--json").json["code"] == "W-3"
+
+
+def test_a_disk_that_fails_while_ciphertext_is_written(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_ignored: object) -> None: ...
+
+        def close(self) -> None: ...
+
+        def write(self, _data: bytes) -> int:
+            raise OSError(5, "Input/output error", "/x")
+
+    monkeypatch.setattr(Staged, "create", lambda _self, _path: Failing())
+    for files in ((), (Plain(str(scene.files[0]), "file"),)):
+        with pytest.raises(StorageError, match="Input/output error"):
+            take_one(scene, files=files)
+    assert hidden(scene.vault) == []
+
+
+def test_a_plain_file_that_can_t_be_read_to_its_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        def read(self, _size: int) -> bytes:
+            raise OSError(5, "Input/output error", str(scene.files[0]))
+
+        def fileno(self) -> int:
+            return 0
+
+    from contextlib import contextmanager
+
+    @contextmanager
+    def opened(_plain: Plain) -> Any:
+        yield Failing()
+
+    monkeypatch.setattr(module, "_opened", opened)
+    with pytest.raises(SourceError, match="file can't be read: Input/output error"):
+        take_one(scene)
+
+
+def test_a_directory_that_was_taken_for_a_dead_run_s_is_made_anew(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    make, tries = os.mkdir, list[str]()
+
+    def meddling(path: Any, *arguments: Any) -> None:
+        make(path, *arguments)
+        if "archiver-statement" in str(path) and len(tries) < 2:
+            tries.append(str(path))
+            shutil.rmtree(path)
+
+    monkeypatch.setattr(os, "mkdir", meddling)
+    with Staged(scene.vault, CASE) as staged:
+        assert os.path.isdir(staged.payload)
+        assert len(tries) == 2
+    tries.clear()
+    monkeypatch.setattr(os, "mkdir", lambda *_arguments: (_ for _ in ()).throw(OSError(30, "ro")))
+    with pytest.raises(StorageError), Staged(scene.vault, CASE):
+        pass
+
+
+def test_a_vault_whose_bags_are_gone(scene: Scene) -> None:
+    vault = scene.vault
+    os.rmdir(Path(vault.path, "bags"))
+    with pytest.raises(StorageError):
+        settle_left(vault, INGEST)
+
+
+def test_a_signed_statement_proves_who_sealed_it(scene: Scene, office: Office) -> None:
+    write_key(office.ana, scene.base / "keys", "ana")
+    words = [one for one in scene.words("--key", "keys/ana.key", "--json") if one != "--unsigned"]
+    done = scene.run(*words)
+    assert done.code == 0, done.err
+    (item,) = items(scene.vault)
+    assert item.detail["signatures"] == 1
+    Path("ca.pem").write_bytes(office.ca.certificate.pem)
+    done = scene.run("bag", "verify", done.json["path"], "--trust", "ca.pem")
+    assert done.code == 0, done.err
+    assert scene.open(ITEM).code == 0
+
+
+def test_progress_hears_of_the_plain_bytes(scene: Scene) -> None:
+    class Told:
+        def __init__(self) -> None:
+            self.expected, self.heard, self.files, self.cleared = (0, 0), 0, 0, False
+
+        def expect(self, size_bytes: int, files: int) -> None:
+            self.expected = (size_bytes, files)
+
+        def done(self, _size_bytes: int, files: int) -> None:
+            self.files += files
+
+        def within(self, size_bytes: int) -> None:
+            self.heard += size_bytes
+
+        def clear(self) -> None:
+            self.cleared = True
+
+    told, size = Told(), sum(map(len, FILES.values()))
+    take(scene.vault, CASE, statement(scene), keys(scene), INGEST, encrypting=told)
+    assert (told.expected, told.heard, told.files) == ((size, 2), size, 2)
+    assert told.cleared
+
+
+def test_swap_in_clear_is_warned_of(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archiver.secrecy.clear_swaps", lambda: ["/dev/sdz9"])
+    done = scene.run(*scene.words())
+    assert done.code == 0
+    assert "/dev/sdz9: swap that is not encrypted" in done.err
+    assert "swap" not in scene.run(*scene.words("-q")).err
+
+
+def test_a_protected_key_asks_for_its_passphrase(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("secret").write_text("correct horse battery\n")
+    Path("secret").chmod(0o600)
+    done = scene.run("statement", "key", "-o", "p.key", "--passphrase-file", "secret")
+    assert done.code == 0, done.err
+    assert b"AGE-SECRET-KEY" not in Path("p.key").read_bytes()
+    scene.take("--recipient", done.out.strip())
+    monkeypatch.setattr("archiver.cli.keys.prompt", lambda _text: b"correct horse battery")
+    assert scene.run("statement", "open", ITEM, "--identity", "p.key").code == 0
