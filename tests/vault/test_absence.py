@@ -235,3 +235,74 @@ def test_what_does_not_go_together(filled: Vault, capsys: pytest.CaptureFixture[
     assert run(capsys, "list", "--overdue", "--undescribed").code == 2
     assert run(capsys, "list", "--overdue", "--after", "a-E-0001").code == 2
     assert run(capsys, "list", "--overdue", "--case", "zz").code == 2
+
+
+# -- amendments of a bag that has a description
+
+
+@pytest.mark.parametrize("form_of", ["out", "out.tar"])
+def test_amendments_follow_the_description_in_the_bag(
+    form_of: str, form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record(capsys, form).code == 0
+    assert run(capsys, "absence", "answer", ID, "--answer", "none was opened", *KEY).code == 0
+    assert run(capsys, "export", ID, form_of).code == 0
+    verify = ("bag", "verify", form_of, "--amendments", f"{form_of}.amendments", "--json")
+    done = run(capsys, *verify)
+    told = done.json["amendments"]
+    assert isinstance(told, dict)
+    assert (told["count"], told["intact"], told["problems"]) == (1, True, [])
+    assert told["now"]["answer"] == "none was opened"
+    assert told["now"]["title"] == "No investigation was opened"
+
+
+@pytest.mark.parametrize("how", ["altered", "gone", "no json", "link", "huge"])
+def test_a_description_in_the_bag_that_is_not_theirs(
+    how: str, form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record(capsys, form).code == 0
+    assert run(capsys, "absence", "answer", ID, "--answer", "none was opened", *KEY).code == 0
+    assert run(capsys, "export", ID, "out").code == 0
+    path = Path("out/metadata/description.json")
+    whole = path.read_bytes()
+    os.chmod("out/metadata", 0o700)
+    path.unlink()
+    if how == "altered":
+        path.write_bytes(whole.replace(b"shots", b"shotz"))
+    elif how == "no json":
+        path.write_bytes(b"\x1b[2J")
+    elif how == "link":
+        Path("kept").write_bytes(whole)
+        path.symlink_to(Path("kept").absolute())
+    elif how == "huge":
+        with path.open("wb") as file:
+            file.truncate(3 << 20)
+    words = ("--amendments", "out.amendments", "--json", "--fast")
+    done = run(capsys, "bag", "verify", "out", *words)
+    assert done.code == 1
+    told = done.json["amendments"]
+    assert isinstance(told, dict)
+    assert (told["intact"], told["now"]) == (False, None)
+    assert "\x1b" not in done.err
+
+
+def test_a_form_that_describes_something_else_is_no_absence(filled: Vault) -> None:
+    from archiver.absence import record_absence
+    from archiver.describe import Description
+    from archiver.errors import UsageError
+    from archiver.ingest import IngestOptions
+    from archiver.policy import load_policy
+    from archiver.seal import CreateOptions
+    from tests.sealing import NOW
+
+    create = CreateOptions(policy=load_policy("default"), now=NOW, identifier="")
+    video = Description.checked("video", {"title": "x"})
+    with pytest.raises(UsageError):
+        record_absence(filled, "a", "x.toml", video, [], IngestOptions(create=create))
+
+
+def test_only_so_many_were_asked(form: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert record(capsys, form).code == 0
+    answer = ("absence", "answer", ID, "--answer", "x", "--asked", "2", *KEY)
+    done = run(capsys, *answer)
+    assert (done.code, "only 1 were asked" in done.err) == (2, True)
