@@ -32,7 +32,7 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.lock
 	$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
-demo: $(VENV)/run.stamp
+demo: $(VENV)/dev.stamp
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
 check: lint types imports test

@@ -30,6 +30,7 @@ from archiver.describe.amendment import (
     record_name,
 )
 from archiver.describe.fields import SECRET, fields_of
+from archiver.describe.graph import in_order, sources_of
 from archiver.describe.values import FieldError, check_fields
 from archiver.encrypt import encrypt_bytes
 from archiver.errors import (
@@ -49,6 +50,8 @@ from archiver.policy import Policy
 from archiver.signing import sign_manifest
 from archiver.vault import Vault
 from archiver.vault.amendments import Told, directory_of, tell
+from archiver.vault.derivations import lineage
+from archiver.vault.derived import forget_derived
 from archiver.vault.log import read_links
 from archiver.vault.records import Records, writing
 from archiver.verify.amendments import SIGNATURE_ENDING
@@ -119,7 +122,9 @@ def amend(
         amendment, kind = _amendment(records, found, told, wanted, now)
         made = _write(records, found, amendment, kind, told, policy, signer)
         if amendment.makes_secret and not told.secret:
-            remove_words(vault.search_index)  # its words must not outlive this, search or not
+            # Neither its words nor its pictures may outlive this.
+            remove_words(vault.search_index)
+            forget_derived(vault, item.item)
         return made
 
 
@@ -185,9 +190,22 @@ def _amendment(
             set=values,
         )
         _fits(told, amendment, kind)
+        _refuse_circles(records, item.item, values)
     except FormatError as error:
         raise UsageError(_(error.message), hint=error.hint) from error
     return amendment, kind
+
+
+def _refuse_circles(records: Records, item: str, values: Mapping[str, Any]) -> None:
+    """What it was made from is there, and was not made from it. Raises FormatError."""
+    sources = sources_of(values)
+    known = {one.item for one in records.catalog.named(sources) if one.state == SEALED}
+    for one in sources:
+        if one not in known:
+            text = _("derived_from names items that are not in the vault: {names}")
+            raise FormatError(text.format(names=one[:100]))
+    edges = lineage(records.vault, records.catalog, sources)
+    in_order({item: sources, **{one: below for one, below in edges.items() if one != item}})
 
 
 def _fits(told: Told, amendment: Amendment, kind: str) -> None:

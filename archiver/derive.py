@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 
 from archiver.describe import Description
 from archiver.errors import ArchiverError, storage_error
@@ -20,14 +18,13 @@ from archiver.identify.keeper import Keeper
 from archiver.identify.thumbnail import THUMBNAIL_TOOL, decoded, is_installed
 from archiver.policy import FormatPolicy
 from archiver.vault import Vault
+from archiver.vault.derived import derived_directory, forget_derived
 
-__all__ = ["DERIVED", "forget_derived", "is_open", "make_thumbnails"]
+__all__ = ["is_open", "make_thumbnails"]
 
-DERIVED = "derived"
 _DESCRIPTION = "metadata/description.json"
 _MAX_DESCRIPTION_BYTES = 1 << 20
 _MAX_THUMBNAILS = 1000
-_ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 
 
 def is_open(bag: str) -> bool:
@@ -50,7 +47,7 @@ def make_thumbnails(vault: Vault, case: str, item: str, policy: FormatPolicy) ->
     if not policy.thumbnails or not is_installed() or not is_open(bag):
         return 0
     forget_derived(vault, item)
-    place = _place(vault, item)
+    place = derived_directory(vault, item)
     limits = Limits(seconds=policy.seconds, memory_bytes=policy.memory_mb << 20)
     index: list[dict[str, str]] = []
     try:
@@ -69,19 +66,3 @@ def make_thumbnails(vault: Vault, case: str, item: str, policy: FormatPolicy) ->
     except OSError as error:
         raise storage_error(error, place) from error
     return len(index)
-
-
-def forget_derived(vault: Vault, item: str) -> None:
-    """Remove what was made of an item: when it becomes confidential, say. Raises StorageError."""
-    place = _place(vault, item)
-    try:
-        if os.path.lexists(place):
-            shutil.rmtree(place)
-    except OSError as error:
-        raise storage_error(error, place) from error
-
-
-def _place(vault: Vault, item: str) -> str:
-    if not _ITEM.fullmatch(item):
-        raise ValueError(f"no item's number: {item}")
-    return os.path.join(vault.path, DERIVED, item)

@@ -165,7 +165,7 @@ run cat "$work/for-the-court.tar.receipt.txt"
 
 # -- the watched folder
 
-say "16. A watched folder: a video arrives in two steps, and somebody asks for it in between"
+say "18. A watched folder: a video arrives in two steps, and somebody asks for it in between"
 mkdir "$work/inbox"
 video="$here/case-001/media/derribo-caseta.mp4"
 printf '$ archiver watch inbox --case case-001 --key ana-laptop --quiet-period 2s &\n'
@@ -201,5 +201,75 @@ wait "$watcher"
 watcher=
 run archiver bag verify "$work/vault/bags/case-001/case-001-E-0002" --trust "$work/keys/ca.pem"
 
+
+# -- what it is, and who may see it
+
+second="$here/case-002"
+seal() { run archiver "$@" --key ana-laptop --key-dir "$work/keys"; }
+
+say "19. A second case: the video again, and all that is known of it"
+seal ingest "$video" --case case-002 --describe "$second/video.toml"
+say "20. An autopsy report, with the description that lay beside it; a post saved from a network"
+seal ingest "$second/informe-autopsia-F-01.pdf" --case case-002 \
+    --describe "$second/informe-autopsia-F-01.pdf.toml"
+seal ingest "$second/post" --case case-002 --describe "$second/post.toml"
+
+say "21. A witness's statement: encrypted before anything is written, the name for other readers"
+for who in reader escrow identity; do
+    printf '$ archiver statement key -o %s.key\n' "$who"
+    archiver statement key -o "$work/$who.key" >"$work/$who.age"
+    cat "$work/$who.age"
+done
+seal statement new "$second/declaracion.txt" --case case-002 --form "$second/declaracion.toml" \
+    --identity "$second/identidad.toml" --recipient "$(cat "$work/reader.age")" \
+    --escrow "$(cat "$work/escrow.age")" --identity-recipient "$(cat "$work/identity.age")"
+run ls -R "$work/vault/bags/case-002/case-002-E-0004/data"
+if grep -r -a -l -e Quirquincho -e "manos en alto" -e "0107" "$work/vault"; then
+    echo "demo: the witness stands in clear in the vault" >&2
+    exit 1
+fi
+run archiver statement open case-002-E-0004 --identity "$work/reader.key" -o "$work/opened"
+run cmp "$second/declaracion.txt" "$work/opened/declaracion.txt"
+code=0
+run archiver statement open case-002-E-0004 --identity "$work/reader.key" --who || code=$?
+if [ "$code" -eq 0 ]; then
+    echo "demo: a reader of the statement should not learn the name" >&2
+    exit 1
+fi
+run archiver statement open case-002-E-0004 --identity "$work/identity.key" --who
+
+say "22. What should exist and doesn't: no investigation was opened, and nobody answered"
+seal absence record --case case-002 --form "$second/ausencia.toml" "$second/solicitud-81-2021.txt"
+run archiver list --overdue
+
+say "23. What is learnt later is sealed beside the bag: the post is gone, and was archived elsewhere"
+seal describe case-002-E-0003 --set known_gaps="none known: the replies were found in another archive" \
+    --reason "the replies were found"
+run archiver show case-002-E-0003
+run archiver events verify
+
+say "24. Search, with accents folded; nothing of the statement is in the index"
+run archiver search autopsia
+run archiver search "excavadora"
+code=0
+run archiver search Quirquincho || code=$?
+
+say "25. What the witness does not allow is not handed out"
+code=0
+run archiver export case-002-E-0004 "$work/for-the-press.tar" --for media \
+    --identity "$work/reader.key" || code=$?
+if [ "$code" -ne 4 ]; then
+    echo "demo: an export that the witness refused should end with exit code 4, not $code" >&2
+    exit 1
+fi
+run archiver export case-002-E-0004 "$work/for-the-judge.tar" --for court \
+    --identity "$work/reader.key"
+
+say "26. For other archives: the autopsy report as PREMIS 3"
+printf '$ archiver show case-002-E-0002 --premis >premis.xml\n'
+archiver show case-002-E-0002 --premis >"$work/premis.xml"
+head -n 3 "$work/premis.xml" | cut -c 1-240
+
 say "Done: the damaged file was named, the forged bag was found out, the vault was repaired, the
-video was sealed once it was whole."
+video was sealed once it was whole; a small case is described, its witness is safe, and what was
+never made is on record."

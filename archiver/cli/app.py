@@ -89,7 +89,7 @@ GROUPS = {
     ),
 }
 """Groups of commands: each is ``NAME_app`` in the module of its name."""
-_MODULES = {"init": "vault", "withdraw": "ingest", "list": "vault", "show": "vault"}
+_MODULES = {"init": "vault", "withdraw": "ingest", "list": "vault"}
 """Of commands that don't have a module of their own."""
 
 

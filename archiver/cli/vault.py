@@ -1,4 +1,4 @@
-"""``archiver init | list | show``: a vault made and looked at."""
+"""``archiver init | list``: a vault made and looked at."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from archiver.i18n import N_, _
 
 __all__ = [
     "RESULTS",
+    "STATES",
     "add_init",
     "add_list",
-    "add_show",
     "catalog_option",
     "check_reason",
     "find_item",
     "find_vault",
+    "item_json",
     "tell_broken",
     "vault_option",
 ]
@@ -31,7 +32,7 @@ RESULTS = {
     "undecided": N_("UNDECIDED"),
 }
 _MOST = 200
-_STATES = {"begun": N_("begun"), "sealed": N_("sealed"), "refused": N_("refused")}
+STATES = {"begun": N_("begun"), "sealed": N_("sealed"), "refused": N_("refused")}
 
 
 def vault_option() -> Any:
@@ -156,7 +157,7 @@ def add_list(app: typer.Typer, summary: str) -> None:
                 return tell_broken(records, output) or owed
             chosen = islice(found, limit) if limit else found
             if as_json:
-                rows = (_item_json(opened, one, places) for one in chosen)
+                rows = (item_json(opened, one, places) for one in chosen)
                 output.json_list({"schema": "archiver/list/1"}, "bags", rows)
             else:
                 for one in chosen:
@@ -185,7 +186,7 @@ def _item_line(one: Any) -> str:
     size = human_size(one.size_bytes)
     files = count_files(one.files)
     since = one.since.isoformat(" ", "seconds")
-    line = f"{one.item:<28} {_(_STATES[one.state]):<9} {since}  {files}, {size}"
+    line = f"{one.item:<28} {_(STATES[one.state]):<9} {since}  {files}, {size}"
     if one.state != "sealed":
         return line
     if not one.checks:
@@ -197,7 +198,7 @@ def _item_line(one: Any) -> str:
     return line + ", " + text.format(result=result, day=worst.at.date(), count=copies)
 
 
-def _item_json(vault: Any, one: Any, places: dict[str, str]) -> dict[str, object]:
+def item_json(vault: Any, one: Any, places: dict[str, str]) -> dict[str, object]:
     """``places``: of each replica, why it can't be reached, or ""."""
     sealed, own = one.state == "sealed", one.checks.get("")
     return {
@@ -247,68 +248,3 @@ def check_reason(reason: str) -> None:
             _("the reason must be one line of at most {count} characters").format(count=_MOST),
             hint=_("Say why in a few words, without names."),
         )
-
-
-def add_show(app: typer.Typer, summary: str) -> None:
-    """``show``."""
-
-    @app.command(
-        help=summary,
-        epilog=_("Example: archiver show caso-014-E-0001"),
-    )
-    def show(
-        item: Annotated[str, typer.Argument(metavar="ID", help=_("The item."), show_default=False)],
-        vault: Annotated[str, vault_option()] = "",
-        catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
-        premis: Annotated[
-            bool, typer.Option("--premis", help=_("Write it as PREMIS 3 XML."))
-        ] = False,
-    ) -> int:
-        from archiver.cli.described import told_json, told_lines, withdrawn_json
-        from archiver.cli.premis import write_premis
-        from archiver.vault.amendments import tell
-        from archiver.vault.records import reading
-
-        opened, output = find_vault(vault, catalog), Output()
-        places = {one.name: one.reachable() for one in opened.replicas()}
-        with reading(opened) as records:
-            one = find_item(records, item)
-            history = records.catalog.history(item)
-            told = tell(opened, records.catalog, one)
-            withdrawn = records.catalog.withdrawals(item)
-        if premis:
-            return write_premis(opened, one, told)
-        record = _item_json(opened, one, places)
-        if as_json:
-            checks = [
-                {"replica": place or None, "at": check.at.isoformat(), "result": check.result}
-                for place, check, _codes in history
-            ]
-            output.json(
-                {
-                    "schema": "archiver/show/1",
-                    **record,
-                    "description": told_json(told),
-                    "consent_withdrawn": withdrawn_json(withdrawn),
-                    "detail": one.detail,
-                    "checks": checks,
-                }
-            )
-            return 1 if told.problem else 0
-        output.line(f"{one.item}: {_(_STATES[one.state])}")
-        if one.state == "sealed":
-            for line in told_lines(told, withdrawn):
-                output.line("  " + printable(line))
-        if record["path"]:
-            output.line("  " + printable(_("bag: {path}").format(path=record["path"])))
-        for name, value in sorted(one.detail.items()):
-            output.line("  " + printable(f"{name}: {value}"))
-        for place, check, _codes in history:
-            text = _("read on {time}, {place}: {result}").format(
-                time=check.at.isoformat(" ", "seconds"),
-                place=place or _("the vault's own"),
-                result=_(RESULTS[check.result]),
-            )
-            output.line("  " + printable(text))
-        return 1 if told.problem else 0

@@ -260,6 +260,10 @@ def test_nothing_is_found_whatever_is_done_with_it(desk: Desk) -> None:
     assert again.returncode == 0
     for words in (
         ["list"], ["list", "--json"], ["show", item], ["show", item, "--json"], ["events"],
+        ["search", "Xochitl"], ["search", "Xochitl", "--json"],
+        ["describe", item, "--set", "minor=no", "--reason", "told us", "--unsigned"],
+        ["show", item], ["search", "statement"], ["show", item, "--premis"],
+        ["list", "--undescribed"], ["list", "--overdue"],
         ["audit", "--all"], ["replica", "add", "second", "second"], ["replica", "sync"],
         ["events", "checkpoint"], ["events", "verify"], ["catalog", "rebuild"],
         ["catalog", "check"], ["bag", "verify", f"vault/bags/c/{item}"],

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from archiver.derive import forget_derived, is_open, make_thumbnails
+from archiver.derive import is_open, make_thumbnails
 from archiver.describe import Description
 from archiver.errors import StorageError
 from archiver.identify.thumbnail import Thumbnail, decoded
 from archiver.policy import FormatPolicy
 from archiver.vault import Vault, create_vault
+from archiver.vault.derived import forget_derived
 from tests.identify.hostile import hostile_files, picture
 from tests.identify.looking import none_left
 

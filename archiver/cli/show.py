@@ -1,0 +1,126 @@
+"""``archiver show``: one item, what is said of it, and what became of its copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from archiver.cli.output import Output, printable
+from archiver.cli.vault import (
+    RESULTS,
+    STATES,
+    catalog_option,
+    find_item,
+    find_vault,
+    item_json,
+    vault_option,
+)
+from archiver.i18n import _
+
+__all__ = ["add_show"]
+
+_MOST = 200
+"""Lines of what an item was made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the vault knows of an item."""
+
+    item: Any
+    record: dict[str, object]
+    history: Any
+    told: Any
+    made_from: dict[str, tuple[str, ...]]
+    withdrawn: Any
+
+
+def add_show(app: typer.Typer, summary: str) -> None:
+    """``show``."""
+
+    @app.command(
+        help=summary,
+        epilog=_("Example: archiver show caso-014-E-0001"),
+    )
+    def show(
+        item: Annotated[str, typer.Argument(metavar="ID", help=_("The item."), show_default=False)],
+        vault: Annotated[str, vault_option()] = "",
+        catalog: Annotated[str, catalog_option()] = "",
+        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        premis: Annotated[
+            bool, typer.Option("--premis", help=_("Write it as PREMIS 3 XML."))
+        ] = False,
+    ) -> int:
+        from archiver.cli.premis import write_premis
+
+        opened, output = find_vault(vault, catalog), Output()
+        known = _known(opened, item)
+        if premis:
+            return write_premis(opened, known.item, known.told)
+        if as_json:
+            output.json(_json(known))
+        else:
+            output.line(f"{known.item.item}: {_(STATES[known.item.state])}")
+            for line in _lines(known):
+                output.line("  " + printable(line))
+        return 1 if known.told.problem else 0
+
+
+def _known(vault: Any, name: str) -> _Known:
+    from archiver.vault.amendments import tell
+    from archiver.vault.derivations import lineage
+    from archiver.vault.records import reading
+
+    places = {one.name: one.reachable() for one in vault.replicas()}
+    with reading(vault) as records:
+        item = find_item(records, name)
+        return _Known(
+            item=item,
+            record=item_json(vault, item, places),
+            history=records.catalog.history(name),
+            told=tell(vault, records.catalog, item),
+            made_from=lineage(vault, records.catalog, [name]),
+            withdrawn=records.catalog.withdrawals(name),
+        )
+
+
+def _json(known: _Known) -> dict[str, object]:
+    from archiver.cli.described import told_json, withdrawn_json
+
+    return {
+        "schema": "archiver/show/1",
+        **known.record,
+        "description": told_json(known.told),
+        "derivations": {name: list(below) for name, below in known.made_from.items()},
+        "consent_withdrawn": withdrawn_json(known.withdrawn),
+        "detail": known.item.detail,
+        "checks": [
+            {"replica": place or None, "at": check.at.isoformat(), "result": check.result}
+            for place, check, _codes in known.history
+        ],
+    }
+
+
+def _lines(known: _Known) -> Iterator[str]:
+    """Raw: who prints them escapes them."""
+    from archiver.cli.described import told_lines
+    from archiver.vault.derivations import lineage_lines
+
+    if known.item.state == "sealed":
+        yield from told_lines(known.told, known.withdrawn)
+        if known.made_from[known.item.item]:
+            yield _("made from:")
+        yield from lineage_lines(known.item.item, known.made_from, _MOST)
+    if known.record["path"]:
+        yield _("bag: {path}").format(path=known.record["path"])
+    for name, value in sorted(known.item.detail.items()):
+        yield f"{name}: {value}"
+    for place, check, _codes in known.history:
+        yield _("read on {time}, {place}: {result}").format(
+            time=check.at.isoformat(" ", "seconds"),
+            place=place or _("the vault's own"),
+            result=_(RESULTS[check.result]),
+        )
