@@ -737,16 +737,16 @@ def test_34_a_move_to_another_file_system_is_no_move(tmp_path: Path) -> None:
 
 
 def test_35_a_member_that_comes_after_done(scene: Scene) -> None:
-    scene.policy = replace(QUICK, group="folder", quiet_seconds=30, empty_quiet_seconds=30)
+    scene.policy = replace(QUICK, group="folder", quiet_seconds=80, empty_quiet_seconds=80)
     with scene.running():
         scene.write("case/a", b"a")
         scene.write("case/b", b"b")
         time.sleep(0.3)
         assert scene.state("case/a") is State.SEEN
         scene.write("case/.done")
-        scene.wait_for("case/a", State.ARCHIVED, 2)  # no quiet period
+        scene.wait_for("case/a", State.ARCHIVED, 7)  # no quiet period, which would be 8 s
         scene.write("case/late", b"late")
-        scene.wait_for("case/late", State.ARCHIVED, 30)
+        scene.wait_for("case/late", State.ARCHIVED, 60)
     rows = [row_of(scene, name) for name in (b"case/a", b"case/b", b"case/late")]
     assert len({row.bag for row in rows}) == 1
     assert rows[0].follows == scene.journal.history(b"case/a")[1].item
