@@ -121,9 +121,10 @@ def _description(asked: Asked, terminal: Any, now: datetime, forms: list[tuple[P
     except DescriptionError as error:
         if sits_there():
             raise
-        first = error.mistakes[0]  # its message may quote what was typed
+        first = error.mistakes[0]  # its message may quote what was typed, the plain one doesn't
+        reason = first.plain or _("this can't be taken")
         raise UsageError(
-            _("{place}:{line}: this can't be taken").format(place=place, line=first.line),
+            _("{place}:{line}: {reason}").format(place=place, line=first.line, reason=reason),
             hint=first.hint or _("Run it at a terminal to see why."),
         ) from None
     values = {"confidentiality": "confidential", **known, **found.values}

@@ -185,6 +185,7 @@ def _kind(table: dict[str, Any], text: TomlText, place: str, wanted: str) -> str
     else:
         plain = _("there is no such kind")
         message = _("there is no kind {kind}").format(kind=str(given)[:100])
-    hint = hint_for(str(given)[:100], KINDS)
+    known = isinstance(given, str) and given in KINDS
+    hint = "" if known else hint_for(str(given)[:100], KINDS)
     mistake = Mistake(line=text.line("kind"), message=message, plain=plain, hint=hint)
     raise DescriptionError(place, [mistake])
