@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.amend import amend_item, reason_option, unsigned_option
-from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option
 from archiver.cli.ingest import derive, refuse_unknown, refuse_unsigned
 from archiver.cli.options import (
@@ -148,7 +148,7 @@ def _add_record(app: typer.Typer) -> None:
             output.line(printable(_("{item}: the absence is sealed").format(item=made.item)))
         tell_stamps(stamps, output, as_json=as_json)
         tell_owed(policy, made.path, output)
-        return 0
+        return code_of_stamps(sealing, stamps, policy, output)
 
 
 def _check_words(form: str, documents: Sequence[str], *, ask: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
     identify_option,
@@ -174,7 +174,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             output.line(f"{made.item}: {count_files(made.payload_files)}, {size}")
         tell_stamps(stamps, output, as_json=as_json)
         tell_owed(chosen, made.path, output)
-        return 0
+        return code_of_stamps(sealing, stamps, chosen, output)
 
 
 def refuse_unknown(vault: Any, description: Any) -> None:

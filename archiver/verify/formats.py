@@ -1,8 +1,8 @@
 """Whether a policy accepts the formats of a bag's payload, as they are recorded.
 
-Job: read ``metadata/formats.jsonl``: a line with its schema, then one JSON object a line. Limits: identifies nothing; what
-is recorded is what the bag's maker found. A format that isn't known is never accepted, and
-never refused: that can't be told.
+Job: read ``metadata/formats.jsonl``: a line with its schema, then one JSON object a line.
+Limits: identifies nothing; what is recorded is what the bag's maker found. A format that isn't
+known is never accepted, and never refused: that can't be told.
 """
 
 from __future__ import annotations

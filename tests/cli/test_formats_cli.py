@@ -103,7 +103,9 @@ def test_a_policy_judges_what_was_recorded(capsys: pytest.CaptureFixture[str]) -
     chosen = policy('[formats]\nrefused = ["fmt/11"]\n')
     done = run(capsys, "bag", "verify", "one", "--policy", chosen, "--json")
     assert done.code == 4
-    assert [one["code"] for one in done.json["findings"]] == ["E-POL-020"]
+    findings = done.json["findings"]
+    assert isinstance(findings, list)
+    assert [one["code"] for one in findings] == ["E-POL-020"]
 
 
 def test_ingest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -164,6 +164,17 @@ def test_it_obeys_the_vault_s_policy(
     assert (done.code, "keeps nothing in clear" in done.err) == (5, True)
 
 
+def test_stamps_that_are_not_there_yet_are_told(
+    form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("stamped.toml").write_text('extends = "default"\n[proof]\ntime_stamps = 1\n')
+    assert run(capsys, "init", "stamped", "--policy", Path("stamped.toml").resolve()).code == 0
+    Path("note").write_bytes(b"x")
+    for words in (("absence", "record", "--form", form), ("ingest", "note")):
+        done = run(capsys, *words, "--case", "a", *KEY, "--vault", "stamped")
+        assert (done.code, "time stamps that are not there yet" in done.err) == (4, True)
+
+
 def test_nothing_says_what_is_absent(
     form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
 ) -> None:
