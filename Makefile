@@ -32,7 +32,11 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.lock
 	$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
-demo: $(VENV)/dev.stamp
+$(VENV)/extras.stamp: $(VENV)/run.stamp requirements-extras.lock
+	$(PIP) install --no-deps --require-hashes -r requirements-extras.lock
+	@touch $@
+
+demo: $(VENV)/extras.stamp
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
 check: lint types imports test
@@ -83,6 +87,8 @@ messages: $(VENV)/dev.stamp
 
 lock: $(VENV)/dev.stamp
 	$(COMPILE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --all-extras --constraint requirements.lock --output-file requirements-extras.lock \
+		pyproject.toml
 	$(COMPILE) --output-file requirements-build.lock requirements-build.in
 	$(COMPILE) --output-file requirements-dev.lock requirements-dev.in pyproject.toml
 

@@ -181,10 +181,10 @@ def _integrity_level(
 ) -> Level:
     """1: integrity information made, or verified where it came with the content; 2: verified
     when content is copied, and kept in a second place; 3: verified at fixed intervals, with
-    logs; 4: verified after events, damage repaired. Virus checks are asked for by 1, and are
-    said not to be made.
+    logs; 4: verified after events, damage repaired. Virus checks are asked for by 1; each
+    bag tells of its own (policies' ``[scan]``), and the catalog doesn't gather them.
     """
-    viruses = _("virus checks are not made here")
+    viruses = _("whether all bags were checked for viruses is not known here")
     if not bags:
         return Level(0, (_("there are no bags yet"),))
     if least < 2:

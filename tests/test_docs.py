@@ -131,6 +131,12 @@ def test_demo_runs_and_names_the_damaged_file() -> None:
     assert "case-001-E-0001: DAMAGED: it is not what was sealed" in done.stdout
     assert "case-001-E-0001: repaired" in done.stdout
     assert "copies checked: 2, good: 2; open incidents: none" in done.stderr
+    assert "0001.age\nfiles.json.age\nidentity.age\n" in done.stdout
+    assert "name: Yolanda Quirquincho Invención" in done.stdout  # with the identity's key alone
+    assert "case-002-E-0005              due on 2021-07-25" in done.stdout
+    assert "marcas de ataduras en las [muñecas]" in done.stdout
+    assert '<object xsi:type="intellectualEntity">' in done.stdout
+    assert "error: the witness has not consented: media" in done.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import venv
@@ -41,16 +42,22 @@ def test_bundle_installs_without_any_index(bundle: Path, tmp_path: Path) -> None
     (install,) = [line for line in command if line.startswith("python3 -m pip install")]
     assert "--no-index" in install
     subprocess.run(
-        [binaries / "python", *install.split()[1:]],
+        [binaries / "python", *shlex.split(install)[1:]],
         cwd=bundle,
         env=offline,
         check=True,
         capture_output=True,
     )
     case = ROOT / "examples" / "case-001"
-    for arguments in (["create", str(case), "-o", "bag"], ["verify", "bag"], ["show", "bag"]):
+    for arguments in (
+        ["bag", "create", str(case), "-o", "bag"],
+        ["bag", "verify", "bag"],
+        ["bag", "show", "bag"],
+        ["policy", "show", "court"],
+        ["statement", "key", "-o", "reader.key"],  # which needs the extra
+    ):
         subprocess.run(
-            [binaries / "archiver", "bag", *arguments],
+            [binaries / "archiver", *arguments],
             cwd=tmp_path,
             env=offline,
             check=True,
@@ -66,5 +73,10 @@ def test_wheel_holds_policies_catalogues_and_types(bundle: Path) -> None:
         capture_output=True,
         text=True,
     ).stdout
-    for name in ("policies/default.toml", "es/LC_MESSAGES/archiver.mo", "archiver/py.typed"):
+    for name in (
+        "policies/default.toml",
+        "policies/court.toml",
+        "es/LC_MESSAGES/archiver.mo",
+        "archiver/py.typed",
+    ):
         assert name in listing

@@ -26,9 +26,12 @@ For: {platform}, Python {python}
 
 2. Install (into a virtual environment, or with pipx):
 
-   python3 -m pip install --no-index --find-links . archiver
+   python3 -m pip install --no-index --find-links . 'archiver[encrypt,formats,thumbnails]'
 
-   With pipx:  pipx install --pip-args="--no-index --find-links=$PWD" archiver
+   With pipx:
+   pipx install --pip-args="--no-index --find-links=$PWD" 'archiver[encrypt,formats,thumbnails]'
+
+   Without what is in brackets (statements; what formats files are) it is smaller.
 """
 
 
@@ -43,7 +46,7 @@ def build(target: Path) -> None:
     """Make the bundle in ``target``, which is emptied first."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    lock = str(ROOT / "requirements.lock")
+    lock = str(ROOT / "requirements-extras.lock")
     run("wheel", "--quiet", "--require-hashes", "--no-deps", "--wheel-dir", str(target), "-r", lock)
     run(
         "wheel",
