@@ -41,7 +41,9 @@ class Talk:
         if not sys.stdin.isatty():
             raise UsageError(
                 _("--ask is a conversation, and nobody is there to answer"),
-                hint=_("Run it in a terminal, or give --describe FILE."),
+                hint=_(
+                    "Run it in a terminal, or fill in a form: archiver describe new --kind KIND."
+                ),
             )
         self._output = Output()
 
