@@ -129,7 +129,8 @@ class Interview:
         required = Description(kind=self.kind).required()
         optional = [key for key in fields if key not in required]
         for key in (*required, *optional):
-            if key == "derived_from" and self.answers.get("original") != "derived":
+            condition = fields[key].owed_if
+            if condition and self.answers.get(condition[0]) != condition[1]:
                 continue
             self._ask_field(fields[key])
             self._keep()

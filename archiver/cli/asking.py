@@ -98,7 +98,10 @@ def ask_statement(terminal: Terminal, given: Mapping[str, Any]) -> dict[str, Any
     values = dict(given)
     fields = fields_of("statement")
     for key in (_CODE, *(one for one in fields if one != _CODE)):
+        condition = fields[key].owed_if
         if key in values or key in _LEFT_OUT:
+            continue
+        if condition and values.get(condition[0]) != condition[1]:
             continue
         answer = _ask_field(terminal, fields[key])
         if answer is not None:

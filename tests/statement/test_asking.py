@@ -162,6 +162,7 @@ def test_choices_are_understood_by_their_beginning() -> None:
 
     terminal.ask = ask  # type: ignore[method-assign]
     values = ask_statement(terminal, {"case": "c"})
+    assert not any("for a minor" in one for one in terminal.said)
     assert (values["signed"], values["first_account"]) == ("thumb-printed", "yes")
     assert values["consent"] == {"court": "ask"}
     assert "persons_present" not in values
