@@ -129,7 +129,10 @@ def _description(asked: Asked, terminal: Any, now: datetime, forms: list[tuple[P
         ) from None
     values = {"confidentiality": "confidential", **known, **found.values}
     if values["case"] != asked.case:
-        raise UsageError(_("the form is of another case than --case says"))
+        raise UsageError(
+            _("the form is of another case than --case says"),
+            hint=_("Correct the form, or name its case with --case."),
+        )
     return Description.checked("statement", values, recorded)
 
 

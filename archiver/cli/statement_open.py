@@ -93,8 +93,10 @@ def add_open(app: typer.Typer) -> None:
             if who:
                 _tell_who(open_identity(tree, identities, code), output, as_json=as_json)
                 return 0
+            statement = _opened(tree, code, identities, destination)
             since = _since(opened, item, identities, output)
-            _open(tree, code, identities, destination, since, output, as_json=as_json)
+            if destination != "-":
+                _tell(statement, since, destination, output, as_json=as_json)
         return since.code
 
 
@@ -182,16 +184,8 @@ def _since(vault: Any, item: Any, identities: Identities, output: Output) -> _Si
     return _Since(history if history and history.steps else None, gone)
 
 
-def _open(
-    tree: BagTree,
-    code: str,
-    identities: Identities,
-    destination: str,
-    since: _Since,
-    output: Output,
-    *,
-    as_json: bool,
-) -> None:
+def _opened(tree: BagTree, code: str, identities: Identities, destination: str) -> Opened:
+    """What a key opens, and its files at ``destination``. Raises ArchiverError."""
     from archiver.statement.opening import open_statement, restore, write_single
 
     opened = open_statement(tree, identities)
@@ -201,9 +195,14 @@ def _open(
         sys.stdout.flush()
         write_single(tree, opened.contents, identities, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-        return
-    if destination:
+    elif destination:
         restore(tree, opened.contents, identities, destination)
+    return opened
+
+
+def _tell(
+    opened: Opened, since: _Since, destination: str, output: Output, *, as_json: bool
+) -> None:
     if as_json:
         output.json(_as_json(opened, since))
         return

@@ -230,6 +230,8 @@ def assert_told_to_who_holds_a_key(scene: Scene) -> None:
     shown = scene.run("show", ITEM, *key(scene))
     assert (shown.code, "amendment 2 of" in shown.out) == (0, True)
     assert "lawyer" not in scene.run("show", ITEM).out
+    strange = scene.open(ITEM, key="stranger")
+    assert (strange.code, "was amended since" in strange.err) == (5, False)
     assert scene.run("show", ITEM, *key(scene, "stranger")).code == 5
     assert scene.run("show", ITEM, *key(scene), "--premis").code == 2
     said = scene.run("show", ITEM, *key(scene), "--json").json["description"]
