@@ -452,7 +452,7 @@ def test_no_room_under_the_log_and_the_catalog(scene: Scene) -> None:
     """Bags lie on a disk with room, log and catalog on one that fills up, event by event."""
     vault = scene.vault()
     assert scene.run(vault).returncode == 0
-    with tmpfs(scene.base / "small", "size=160k") as small:
+    with tmpfs(scene.base / "small", "size=320k") as small:
         for name in ("custody", "catalog.sqlite"):
             shutil.move(Path(vault.path) / name, small / name)
         (Path(vault.path) / "custody").symlink_to(small / "custody")
