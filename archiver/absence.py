@@ -22,12 +22,27 @@ from archiver.errors import UsageError
 from archiver.i18n import _
 from archiver.ingest import Ingested, IngestOptions, ingest
 from archiver.seal import plan_sources
+from archiver.seal.plain import refuse_plain
 from archiver.vault import Vault
 from archiver.vault.amendments import Told
 
-__all__ = ["ABSENCE", "Answered", "answering", "record_absence"]
+__all__ = ["ABSENCE", "Answered", "answering", "check_absence", "record_absence"]
 
 ABSENCE = "absence"
+
+
+def check_absence(description: Description) -> None:
+    """Raises UsageError where ``description`` is none of an absence that can be recorded."""
+    if description.kind != ABSENCE:
+        raise UsageError(
+            _("this form describes no absence, but a {kind}").format(kind=description.kind),
+            hint=_("See 'archiver ingest'."),
+        )
+    if description.is_secret:
+        raise UsageError(
+            _("an absence that is confidential or sealed can't be recorded here"),
+            hint=_("Nothing was done. Record it as restricted, without what is secret."),
+        )
 
 
 def record_absence(
@@ -44,19 +59,11 @@ def record_absence(
     """Seal the absence that ``description`` tells of, read from the file ``form``, as the next
     item of ``case``. Raises ArchiverError.
     """
-    if description.kind != ABSENCE:
-        raise UsageError(
-            _("this form describes no absence, but a {kind}").format(kind=description.kind),
-            hint=_("See 'archiver ingest'."),
-        )
-    if description.is_secret:
-        raise UsageError(
-            _("an absence that is confidential or sealed can't be recorded here"),
-            hint=_("Nothing was done. Record it as restricted, without what is secret."),
-        )
+    check_absence(description)
     data = description.to_bytes()
     sources = list(documents) or [form]
     plan = plan_sources(sources, vault.bag_path(case, "new"), PlanOptions())
+    refuse_plain(plan, options.create.policy)
     create = replace(options.create, tag_files={**options.create.tag_files, DESCRIPTION_PATH: data})
     # Two absences may be shown by the same documents: what is said of them tells them apart.
     values = hashlib.sha256(repr(sorted(description.values.items())).encode()).hexdigest()

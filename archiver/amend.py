@@ -225,7 +225,10 @@ def _fits(told: Told, amendment: Amendment, kind: str) -> None:
     now = told.history.now if told.history else None
     after = apply_amendment(now, amendment)
     if now is not None and after.values == now.values:
-        raise FormatError(_("the amendment changes nothing"))
+        raise FormatError(
+            _("the amendment changes nothing"),
+            hint=_("Say what holds with --set or --form, what doesn't with --remove."),
+        )
 
 
 def _sealed(data: bytes, policy: Policy) -> bytes:
@@ -241,7 +244,7 @@ def _sealed(data: bytes, policy: Policy) -> bytes:
         _("policy {name}: nothing can be encrypted yet, and this item is secret").format(
             name=policy.name
         ),
-        hint=_("A secret item's amendment is never written in clear; nothing was done."),
+        hint=_("Nothing was done. Give --policy FILE.toml, one with [encryption] recipients."),
     )
 
 

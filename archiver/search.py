@@ -40,6 +40,8 @@ from archiver.vault.records import Records
 __all__ = ["Answer", "Filter", "days_of", "search"]
 
 FORMATS_PATH = "metadata/formats.jsonl"
+_CALLED_TOO = {"application/mp4": "video/mp4"}
+"""PRONOM's name of a format, and the one that people look for it by."""
 _MAX_FORMATS_BYTES = 16 << 20
 _MAX_MANIFEST_BYTES = 64 << 20
 _MAX_FORMATS = 1000
@@ -238,4 +240,5 @@ def _formats(vault: Vault, item: Item) -> Iterator[str]:
         with contextlib.suppress(ValueError, RecursionError, AttributeError):
             record = json.loads(text)
             found |= {one for key in ("puid", "mime") if isinstance(one := record.get(key), str)}
+    found |= {_CALLED_TOO[one] for one in found if one in _CALLED_TOO}
     yield from sorted(found - {""})[:_MAX_FORMATS]

@@ -57,8 +57,9 @@ def described(kind: str, **changes: Any) -> bytes:
 
 
 def formats(*records: Mapping[str, Any]) -> bytes:
-    """Lines of ``metadata/formats.jsonl``."""
-    return b"".join(json.dumps(dict(one)).encode() + b"\n" for one in records)
+    """The bytes of ``metadata/formats.jsonl``."""
+    lines = [{"schema": "archiver/formats/1"}, *map(dict, records)]
+    return b"".join(json.dumps(one).encode() + b"\n" for one in lines)
 
 
 def mp4(path: str = "data/a.mp4", **changes: Any) -> dict[str, Any]:

@@ -33,6 +33,23 @@ def test_generated_pages_are_up_to_date() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def modules() -> set[str]:
+    """Every package and module below ``archiver``, but for those that are one command each."""
+    base = ROOT / "archiver"
+    names = {
+        ".".join(path.relative_to(base).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+        for path in base.rglob("*.py")
+    }
+    return {one for one in names if one and not one.startswith("cli.")}
+
+
+def test_every_module_has_its_row_in_the_architecture() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
+    assert sorted(named) == sorted(modules())
+
+
 def test_every_message_is_translated_and_compiled() -> None:
     done = run_tool("tools/make_messages.py", "--check")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -58,6 +58,17 @@ HOSTILE: list[bytes] = [
     b'{"path":"data/a.mp4","puid":"' + b"x" * (2 << 20) + b'","mime":"","outcome":"failed"}\n',
     b"1" * 5000 + b"\n",
     b'{"schema":"archiver/description/1","kind":"video","recorded":{},"title":1e999}\n',
+    *(
+        b'{"schema":"archiver/formats/1"}\n' + one
+        for one in (
+            b"null\n",
+            b'{"path":"data/a.mp4","path":"data/b","puid":"","mime":"","outcome":"identified"}\n',
+            b'{"path":["data/a.mp4"],"puid":"","mime":"video/mp4","outcome":"identified"}\n',
+            b'{"path":"../a.mp4","puid":"","mime":"video/mp4","outcome":"identified"}\n',
+            b'{"path":"data/a.mp4","mime":"video/mp4","outcome":"identified"}\n',
+            b"[" * 100_000 + b"]" * 100_000 + b"\n",
+        )
+    ),
 ]
 
 

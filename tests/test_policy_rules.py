@@ -298,6 +298,14 @@ def test_formats(
     assert judged(policy, kit.write(tmp_path / "bag")) == (result, set(code.split()))
 
 
+@pytest.mark.parametrize("schema", [b"", b'{"schema":"archiver/formats/2"}\n', b"{}\n"])
+def test_records_whose_schema_is_not_known_are_not_read(tmp_path: Path, schema: bytes) -> None:
+    lines = schema + formats(mp4()).partition(b"\n")[2]
+    kit = OPEN.with_tags({FORMATS_PATH: lines})
+    policy = unproved(checked_policy("video"))
+    assert judged(policy, kit.write(tmp_path / "bag")) == ("fails", {"E-POL-025"})
+
+
 def test_of_two_records_of_one_file_the_worse_counts(tmp_path: Path) -> None:
     lines = formats(mp4(), mp4(puid="fmt/18", mime="application/pdf"))
     kit = OPEN.with_tags({FORMATS_PATH: lines})

@@ -118,7 +118,7 @@ def _field_rows(field: Field, table: str) -> Iterator[str]:
         mark
         for mark, holds in (
             ("R", field.required),
-            ("D", field.key == "derived_from"),
+            ("D", field.owed_if),
             ("P", field.protected),
         )
         if holds

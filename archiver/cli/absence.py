@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from archiver import __version__
-from archiver.cli.amend import amend_item, one_signer, read_file, reason_option, unsigned_option
-from archiver.cli.options import key_dir_option, key_option, passphrase_option
+from archiver.cli.amend import amend_item, reason_option, unsigned_option
+from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.describing import ask_option
+from archiver.cli.ingest import derive, refuse_unknown, refuse_unsigned
+from archiver.cli.options import (
+    identify_option,
+    key_dir_option,
+    key_option,
+    passphrase_option,
+    passphrases_option,
+    tsa_option,
+    tsa_root_option,
+)
 from archiver.cli.output import Output, printable
+from archiver.cli.owed import tell_owed
 from archiver.cli.vault import catalog_option, find_vault, vault_option
+from archiver.errors import UsageError
 from archiver.i18n import _
 
 __all__ = ["absence_app"]
@@ -45,9 +59,6 @@ def _add_record(app: typer.Typer) -> None:
     )
     def record(
         case: Annotated[str, typer.Option("--case", metavar="ID", help=_("The case."))],
-        form: Annotated[
-            str, typer.Option("--form", metavar="FILE.toml", help=_("What is absent: a form."))
-        ],
         documents: Annotated[
             list[str] | None,
             typer.Argument(
@@ -56,18 +67,25 @@ def _add_record(app: typer.Typer) -> None:
                 show_default=False,
             ),
         ] = None,
-        key: Annotated[str, key_option()] = "",
+        form: Annotated[
+            str, typer.Option("--form", metavar="FILE.toml", help=_("What is absent: a form."))
+        ] = "",
+        ask: Annotated[bool, ask_option()] = False,
+        key: Annotated[list[str] | None, key_option()] = None,
         unsigned: Annotated[
             bool, typer.Option("--unsigned", help=_("Make a bag that nobody signs."))
         ] = False,
         key_dir: Annotated[str, key_dir_option()] = "",
-        passphrase_file: Annotated[str, passphrase_option()] = "",
+        passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
+        tsa: Annotated[list[str] | None, tsa_option()] = None,
+        tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         again: Annotated[
             bool,
             typer.Option("--again", help=_("Make another item of a source that is there already.")),
         ] = False,
+        identify: Annotated[bool | None, identify_option()] = None,
         wait: Annotated[float, _wait_option()] = 10.0,
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
         quiet: Annotated[
@@ -76,38 +94,44 @@ def _add_record(app: typer.Typer) -> None:
     ) -> int:
         from datetime import UTC, datetime
 
-        from archiver.absence import ABSENCE, record_absence
-        from archiver.cli.progress import progress_for
-        from archiver.describe import read_form
+        from archiver.cli.keys import sealing_for
+        from archiver.describe.owed import checked_policy
         from archiver.ingest import IngestOptions
-        from archiver.policy import load_policy
-        from archiver.seal import CreateOptions, Sealing
-        from archiver.seal.stamping import StampOptions
+        from archiver.seal import CreateOptions
+        from archiver.seal.examine import examining
         from archiver.vault import check_case
 
         check_case(case)
+        shown_by = documents or []
+        _check_words(form, shown_by, ask=ask)
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
-        policy, now = load_policy(opened.policy), datetime.now(UTC).replace(microsecond=0)
-        recorded = {"at": now.isoformat(), "program": f"archiver {__version__}"}
-        description = read_form(read_file(form), form, kind=ABSENCE, recorded=recorded)
-        signer = one_signer((key, key_dir, passphrase_file), policy, now, unsigned=unsigned)
-        sealing = Sealing(signers=(signer,), stamps=StampOptions()) if signer else None
-        create = CreateOptions(policy=policy, now=now, identifier="", sealing=sealing)
-        options = IngestOptions(create=create, again=again, wait_seconds=wait)
-        progress = progress_for(quiet=quiet)
-        try:
-            made = record_absence(
-                opened,
-                case,
-                form,
-                description,
-                documents or [],
-                options,
-                progress=progress,
-                say=output.say,
+        policy, now = checked_policy(opened.policy), datetime.now(UTC).replace(microsecond=0)
+        refuse_unsigned(key or [], policy, unsigned=unsigned)
+        description, draft = _described(form, case, (opened.path, *shown_by), now, ask=ask)
+        refuse_unknown(opened, description)
+        sealing = None
+        if key:
+            sealing = sealing_for(
+                key,
+                key_dir,
+                passphrase_file or [],
+                tsa or [],
+                tsa_root or [],
+                now,
+                require_stamp=policy.proof.time_stamps > 0,
             )
-        finally:
-            progress.clear()
+        with examining(policy, identify=identify) as examiner:
+            create = CreateOptions(
+                policy=policy, now=now, identifier="", sealing=sealing, examine=examiner
+            )
+            options = IngestOptions(create=create, again=again, wait_seconds=wait)
+            made = _seal(opened, case, form, description, shown_by, options, output)
+        if draft is not None:
+            draft.remove()
+        for warning in examiner.warnings if examiner else ():
+            output.warning(warning)
+        derive(opened, case, made.item, policy.formats, output)
+        stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
         if as_json:
             output.json(
                 {
@@ -115,12 +139,80 @@ def _add_record(app: typer.Typer) -> None:
                     "id": made.item,
                     "path": made.path,
                     "payload_files": made.payload_files,
-                    "signed": signer is not None,
+                    "signed": sealing is not None,
+                    "time_stamps": stamps_json(stamps),
+                    **(examiner.summary if examiner else {}),
                 }
             )
         else:
             output.line(printable(_("{item}: the absence is sealed").format(item=made.item)))
-        return 0
+        tell_stamps(stamps, output, as_json=as_json)
+        tell_owed(policy, made.path, output)
+        return code_of_stamps(sealing, stamps, policy, output)
+
+
+def _check_words(form: str, documents: Sequence[str], *, ask: bool) -> None:
+    """Raises UsageError."""
+    if not form and not ask:
+        raise UsageError(
+            _("nothing says what is absent"),
+            hint=_("Give --form FILE.toml (see 'archiver describe new --kind absence'), or --ask."),
+        )
+    if not form and not documents:
+        raise UsageError(
+            _("an absence needs a document that shows it, or a form that is kept"),
+            hint=_(
+                "Name a document, or make a form of the answers first: archiver describe new"
+                " --kind absence --ask -o FILE.toml"
+            ),
+        )
+
+
+def _described(form: str, case: str, paths: Iterable[str], now: datetime, *, ask: bool) -> Any:
+    """What the form and the answers say, and the draft that the answers are kept in. Raises
+    ArchiverError.
+    """
+    from archiver.absence import ABSENCE, check_absence
+    from archiver.seal.described import load_form
+
+    given = load_form(form, now, kind=ABSENCE, case=case) if form else None
+    if not ask:
+        return given, None
+    from archiver.cli.ask import Interview, Talk
+    from archiver.cli.draft import draft_for
+    from archiver.describe.moment import recorded_now
+
+    talk, draft = Talk(), draft_for("absence record", case=case, paths=paths)
+    answers = dict(given.values) if given else {"case": case}
+    return Interview(talk, draft, check_absence, ABSENCE, answers).run(recorded_now(now)), draft
+
+
+def _seal(
+    vault: Any,
+    case: str,
+    form: str,
+    description: Any,
+    documents: Sequence[str],
+    options: Any,
+    output: Output,
+) -> Any:
+    from archiver.absence import record_absence
+    from archiver.cli.progress import progress_for
+
+    progress = progress_for(quiet=output.quiet)
+    try:
+        return record_absence(
+            vault,
+            case,
+            form,
+            description,
+            documents,
+            options,
+            progress=progress,
+            say=output.say,
+        )
+    finally:
+        progress.clear()
 
 
 def _add_answer(app: typer.Typer) -> None:

@@ -74,6 +74,12 @@ def add_amend(app: typer.Typer) -> None:
                 "--kind", metavar="KIND", help=_("What an item is that nobody has described yet.")
             ),
         ] = "",
+        policy: Annotated[
+            str,
+            typer.Option(
+                "--policy", metavar="NAME", help=_("Follow this policy, not the vault's.")
+            ),
+        ] = "",
         key: Annotated[str, key_option()] = "",
         unsigned: Annotated[bool, unsigned_option()] = False,
         key_dir: Annotated[str, key_dir_option()] = "",
@@ -104,7 +110,14 @@ def add_amend(app: typer.Typer) -> None:
         )
         signing = (key, key_dir, passphrase_file)
         return amend_item(
-            opened, item, wanted, signing, unsigned=unsigned, wait=wait, as_json=as_json
+            opened,
+            item,
+            wanted,
+            signing,
+            policy=policy,
+            unsigned=unsigned,
+            wait=wait,
+            as_json=as_json,
         )
 
 
@@ -114,22 +127,26 @@ def amend_item(
     wanted: Any,
     signing: tuple[str, str, str],
     *,
+    policy: str = "",
     unsigned: bool,
     wait: float,
     as_json: bool,
 ) -> int:
-    """Write it, and tell; ``signing`` is a key's name, where keys lie, a passphrase file."""
+    """Write it, and tell; ``signing`` is a key's name, where keys lie, a passphrase file;
+    without a ``policy`` the vault's is followed.
+    """
     from datetime import UTC, datetime
 
     from archiver.amend import amend as write
     from archiver.policy import load_policy
     from archiver.vault.records import reading
 
-    policy, now = load_policy(opened.policy), datetime.now(UTC).replace(microsecond=0)
+    chosen = load_policy(policy or opened.policy)
+    now = datetime.now(UTC).replace(microsecond=0)
     with reading(opened) as records:
         one = find_item(records, item)
-    signer = one_signer(signing, policy, now, unsigned=unsigned)
-    made = write(opened, one, wanted, now, policy=policy, signer=signer, wait_seconds=wait)
+    signer = one_signer(signing, chosen, now, unsigned=unsigned)
+    made = write(opened, one, wanted, now, policy=chosen, signer=signer, wait_seconds=wait)
     output = Output()
     if as_json:
         output.json(

@@ -24,7 +24,7 @@ from archiver.describe.values import FieldError, check_value
 from archiver.errors import UsageError
 from archiver.i18n import _
 
-__all__ = ["Interview", "Talk"]
+__all__ = ["Interview", "Talk", "checked_answer", "help_lines"]
 
 _HELP, _END = "?", "."
 _YES = {"y": "yes", "s": "yes", "si": "yes", "sí": "yes", "n": "no"}
@@ -41,7 +41,9 @@ class Talk:
         if not sys.stdin.isatty():
             raise UsageError(
                 _("--ask is a conversation, and nobody is there to answer"),
-                hint=_("Run it in a terminal, or give --describe FILE."),
+                hint=_(
+                    "Run it in a terminal, or fill in a form: archiver describe new --kind KIND."
+                ),
             )
         self._output = Output()
 
@@ -127,7 +129,8 @@ class Interview:
         required = Description(kind=self.kind).required()
         optional = [key for key in fields if key not in required]
         for key in (*required, *optional):
-            if key == "derived_from" and self.answers.get("original") != "derived":
+            condition = fields[key].owed_if
+            if condition and self.answers.get(condition[0]) != condition[1]:
                 continue
             self._ask_field(fields[key])
             self._keep()
@@ -204,13 +207,11 @@ class Interview:
             if answer == _END:
                 raise _EndError
             if answer == _HELP:
-                example = example_of(one)
-                shown = example[0] if isinstance(example, list) else example
-                self.talk.say(f"{indent}  {explain(one)}")
-                self.talk.say(f"{indent}  " + _("For example: {example}").format(example=shown))
+                for line in help_lines(one):
+                    self.talk.say(f"{indent}  {line}")
                 continue
             try:
-                return _checked(one, answer)
+                return checked_answer(one, answer)
             except FieldError as problem:
                 hint = f" {problem.hint}" if problem.hint else ""
                 self.talk.say(f"{indent}  {problem.message}.{hint}")
@@ -220,8 +221,15 @@ def _mark(one: Field) -> str:
     return "* " if one.required else ""
 
 
-def _checked(one: Field, answer: str) -> Any:
-    """Raises FieldError."""
+def help_lines(one: Field) -> list[str]:
+    """What a question means, with an example."""
+    example = example_of(one)
+    shown = example[0] if isinstance(example, list) else example
+    return [explain(one), _("For example: {example}").format(example=shown)]
+
+
+def checked_answer(one: Field, answer: str) -> Any:
+    """The value that was meant; of a list, one of its texts. Raises FieldError."""
     value: Any = answer
     if one.type == "count" and answer.isascii() and answer.isdecimal() and len(answer) < 20:
         value = int(answer)

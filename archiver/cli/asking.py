@@ -29,6 +29,7 @@ _IDENTITY = {
     "date_of_birth": N_("The date of birth"),
     "notes": N_("Whatever else identifies the witness"),
 }
+_CODE = "witness_code"
 _LEFT_OUT = ("case", "derived_from")
 """What the command knows already, and what a statement is not."""
 
@@ -92,11 +93,15 @@ def ask_statement(terminal: Terminal, given: Mapping[str, Any]) -> dict[str, Any
     from archiver.describe.fields import fields_of
 
     terminal.say(_("Each question can be left empty, but for the code of the witness."))
+    terminal.say(_("? explains a question; Ctrl-C breaks it all off, and nothing is kept."))
     terminal.say(_("A long answer goes on in the next line after a backslash \\."))
     values = dict(given)
     fields = fields_of("statement")
-    for key in ("witness_code", *(one for one in fields if one != "witness_code")):
+    for key in (_CODE, *(one for one in fields if one != _CODE)):
+        condition = fields[key].owed_if
         if key in values or key in _LEFT_OUT:
+            continue
+        if condition and values.get(condition[0]) != condition[1]:
             continue
         answer = _ask_field(terminal, fields[key])
         if answer is not None:
@@ -105,7 +110,8 @@ def ask_statement(terminal: Terminal, given: Mapping[str, Any]) -> dict[str, Any
 
 
 def _ask_field(terminal: Terminal, field: Any, prefix: str = "") -> Any:
-    from archiver.describe.values import FieldError, check_value
+    from archiver.cli.ask import help_lines
+    from archiver.describe.values import FieldError
 
     if field.type == "table":
         terminal.say(_(field.label))
@@ -115,11 +121,15 @@ def _ask_field(terminal: Terminal, field: Any, prefix: str = "") -> Any:
         return None
     while True:
         text = terminal.ask(prefix + _question(field))
-        if not text:
+        if text == "?":
+            for line in help_lines(field):
+                terminal.say(f"{prefix}  {line}")
+            continue
+        if not text and field.key != _CODE:
             return None
         try:
-            return check_value(field, _as_value(field, text))
-        except FieldError as problem:
+            return _answer(field, text)
+        except (FieldError, UsageError) as problem:
             terminal.say(f"{problem.message}. {problem.hint}".strip())
 
 
@@ -133,12 +143,19 @@ def _question(field: Any) -> str:
     return f"{words} *" if field.required else words
 
 
-def _as_value(field: Any, text: str) -> Any:
+def _answer(field: Any, text: str) -> Any:
+    """The value that was meant. Raises FieldError; UsageError where a name may stand in place
+    of the code.
+    """
+    from archiver.cli.ask import checked_answer
+    from archiver.consent import check_code
+
+    if field.key == _CODE:
+        return check_code(text)
     if field.type == "texts":
-        return [part.strip() for part in text.split(";") if part.strip()]
-    if field.type == "count":
-        return int(text) if text.isdecimal() else text
-    return text
+        parts = [part.strip() for part in text.split(";")]
+        return [checked_answer(field, part) for part in parts if part] or None
+    return checked_answer(field, text)
 
 
 def ask_identity(terminal: Terminal) -> dict[str, Any]:

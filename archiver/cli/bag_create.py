@@ -8,7 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.bag_sign import (
+    answered_enough,
+    stamps_json,
+    tell_lacking,
+    tell_stamps,
+    wait_for_stamps,
+)
 from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
     identify_option,
@@ -335,12 +341,11 @@ def _create(
         )
         tell_stamps(stamps, output, as_json=as_json)
         tell_owed(policy, target, output)
-        if sealing and sealing.require_stamp and not _answered_enough(stamps, policy):
+        if sealing and sealing.require_stamp and not answered_enough(stamps, policy):
             code = 4
     described.used()
     if code:
-        output.warning(_("the policy requires time stamps that are not there yet"))
-        output.hint(_("Get them with: archiver bag timestamp BAG --tsa URL."))
+        tell_lacking(output)
     if sealing is None:
         output.say(
             _(
@@ -354,18 +359,6 @@ def _create(
 def _stamp(bag: str, sealing: Any, output: Output) -> Any:
     """Wait for the time stamps of a bag that is there already."""
     return wait_for_stamps(bag, sealing.stamps, output) if sealing else ()
-
-
-def _answered_enough(stamps: Any, policy: Any) -> bool:
-    """Whether every signature got as many answers as the policy wants stamps; whose they
-    are is judged when the bag is verified.
-    """
-    signatures = {one.signature for one in stamps}
-    wanted = policy.proof.time_stamps
-    return bool(signatures) and all(
-        sum(1 for one in stamps if one.signature == signature and not one.problem) >= wanted
-        for signature in signatures
-    )
 
 
 def _plans(request: _CreateRequest, plan_options: Any, output: Output) -> list[Any]:

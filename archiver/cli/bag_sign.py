@@ -20,8 +20,11 @@ from archiver.i18n import _
 __all__ = [
     "add_sign",
     "add_timestamp",
+    "answered_enough",
+    "code_of_stamps",
     "refuse_unsigned",
     "stamps_json",
+    "tell_lacking",
     "tell_stamps",
     "wait_for_stamps",
 ]
@@ -212,6 +215,33 @@ def tell_stamps(
                 "Later: archiver bag timestamp BAG --tsa URL; offline: archiver timestamp request."
             )
         )
+
+
+def answered_enough(stamps: Any, policy: Any) -> bool:
+    """Whether every signature got as many answers as the policy wants stamps; whose they
+    are is judged when the bag is verified.
+    """
+    signatures = {one.signature for one in stamps}
+    wanted = policy.proof.time_stamps
+    return bool(signatures) and all(
+        sum(1 for one in stamps if one.signature == signature and not one.problem) >= wanted
+        for signature in signatures
+    )
+
+
+def tell_lacking(output: Output) -> None:
+    """A policy asks for more stamps than there are: that is made up for, but not forgotten."""
+    output.warning(_("the policy requires time stamps that are not there yet"))
+    if not output.quiet:
+        output.hint(_("Get them with: archiver bag timestamp BAG --tsa URL."))
+
+
+def code_of_stamps(sealing: Any, stamps: Any, policy: Any, output: Output) -> int:
+    """4 where the policy asks for stamps that aren't there yet, and that is told; else 0."""
+    if not sealing or not sealing.require_stamp or answered_enough(stamps, policy):
+        return 0
+    tell_lacking(output)
+    return 4
 
 
 def stamps_json(results: Any) -> list[dict[str, object]]:

@@ -1,7 +1,7 @@
 """What is said of an item, told: the current state, and how it came to be.
 
 Job: values into lines and JSON, for ``show``, ``bag verify`` and ``export``. Limits: reads
-nothing. A secret item's words are never here: they were not read.
+nothing. A secret item's words are here only where somebody's key has opened them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from typing import Any
 
 from archiver.i18n import _
 
-__all__ = ["history_json", "state_lines", "step_lines", "told_json", "told_lines", "withdrawn_json"]
+__all__ = [
+    "history_json",
+    "state_lines",
+    "step_lines",
+    "told_json",
+    "told_lines",
+    "withdrawn_json",
+    "withdrawn_lines",
+]
 
 _SHOWN = 300
 """Characters of a value on one line."""
@@ -68,7 +76,7 @@ def told_lines(told: Any, withdrawals: Sequence[Any]) -> Iterator[str]:
         yield _("kind: {kind}").format(kind=told.kind)
     if told.code:
         yield _("witness: {code}").format(code=told.code)
-    if told.secret:
+    if told.secret and told.history is None:
         yield _("what is said of it is encrypted; amendments: {count}").format(
             count=len(told.amendments)
         )
@@ -78,6 +86,11 @@ def told_lines(told: Any, withdrawals: Sequence[Any]) -> Iterator[str]:
         yield from state_lines(told.now)
     if told.history is not None:
         yield from step_lines(told.history)
+    yield from withdrawn_lines(withdrawals)
+
+
+def withdrawn_lines(withdrawals: Sequence[Any]) -> Iterator[str]:
+    """The same for people."""
     for one in withdrawals:
         text = _("consent withdrawn on {time}: {scope}")
         when = one.at.isoformat(" ", "seconds")

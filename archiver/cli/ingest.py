@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
     identify_option,
@@ -28,7 +28,7 @@ from archiver.cli.vault import (
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 
-__all__ = ["add_ingest", "add_withdraw", "refuse_unsigned"]
+__all__ = ["add_ingest", "add_withdraw", "derive", "refuse_unknown", "refuse_unsigned"]
 
 
 def add_ingest(app: typer.Typer, summary: str) -> None:
@@ -126,7 +126,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             paths=(opened.path, *sources),
             now=now,
             case=case,
-            allow=lambda found: _refuse_unknown(opened, found),
+            allow=lambda found: refuse_unknown(opened, found),
         )
         sealing = None
         if key:
@@ -153,7 +153,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         described.used()
         for warning in examiner.warnings if examiner else ():
             output.warning(warning)
-        _derive(opened, case, made.item, chosen.formats, output)
+        derive(opened, case, made.item, chosen.formats, output)
         stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
         if as_json:
             output.json(
@@ -174,16 +174,17 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             output.line(f"{made.item}: {count_files(made.payload_files)}, {size}")
         tell_stamps(stamps, output, as_json=as_json)
         tell_owed(chosen, made.path, output)
-        return 0
+        return code_of_stamps(sealing, stamps, chosen, output)
 
 
-def _refuse_unknown(vault: Any, description: Any) -> None:
+def refuse_unknown(vault: Any, description: Any) -> None:
+    """Raises UsageError where it was made from what isn't in the vault."""
     from archiver.ingest.derivations import refuse_unknown_sources
 
     refuse_unknown_sources(vault, description)
 
 
-def _derive(vault: Any, case: str, item: str, formats: Any, output: Output) -> None:
+def derive(vault: Any, case: str, item: str, formats: Any, output: Output) -> None:
     """Thumbnails, where the policy wants them; the item is sealed whether or not."""
     if not formats.thumbnails:
         return

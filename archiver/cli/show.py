@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
 
+from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import (
     RESULTS,
@@ -18,7 +20,9 @@ from archiver.cli.vault import (
     item_json,
     vault_option,
 )
+from archiver.errors import UsageError
 from archiver.i18n import _
+from archiver.secrecy import guarded
 
 __all__ = ["add_show"]
 
@@ -53,11 +57,24 @@ def add_show(app: typer.Typer, summary: str) -> None:
         premis: Annotated[
             bool, typer.Option("--premis", help=_("Write it as PREMIS 3 XML."))
         ] = False,
+        identity: Annotated[
+            list[str] | None,
+            identities_option(
+                _("Show what is said of a secret item, with this age identity file (repeatable).")
+            ),
+        ] = None,
     ) -> int:
         from archiver.cli.premis import write_premis
 
+        if premis and identity:
+            raise UsageError(
+                _("--identity doesn't go with --premis: what is secret stays out of it"),
+                hint=_("See 'archiver show --help'."),
+            )
         opened, output = find_vault(vault, catalog), Output()
         known = _known(opened, item)
+        if identity and known.told.secret:
+            known = _with_key(opened, known, identity, output)
         if premis:
             return write_premis(opened, known.item, known.told)
         if as_json:
@@ -85,6 +102,16 @@ def _known(vault: Any, name: str) -> _Known:
             made_from=lineage(vault, records.catalog, [name]),
             withdrawn=records.catalog.withdrawals(name),
         )
+
+
+def _with_key(vault: Any, known: _Known, identity: list[str], output: Output) -> _Known:
+    """The same with what a key opens of it. Raises ArchiverError."""
+    from archiver.statement.opening import history_of
+
+    begin_in_secret(output)
+    with guarded():
+        history = history_of(vault, known.item, lambda: load_identities(identity))
+    return replace(known, told=replace(known.told, history=history))
 
 
 def _json(known: _Known) -> dict[str, object]:
@@ -117,7 +144,7 @@ def _lines(known: _Known) -> Iterator[str]:
     if known.record["path"]:
         yield _("bag: {path}").format(path=known.record["path"])
     for name, value in sorted(known.item.detail.items()):
-        yield f"{name}: {value}"
+        yield f"{name}: {value if isinstance(value, str) else json.dumps(value)}"
     for place, check, _codes in known.history:
         yield _("read on {time}, {place}: {result}").format(
             time=check.at.isoformat(" ", "seconds"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archiver.cli.agekeys import begin_in_secret, load_recipients
-from archiver.cli.bag_sign import stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.options import (
     key_dir_option,
     key_option,
@@ -201,8 +201,9 @@ def _add_new(app: typer.Typer) -> None:
             left = [*taken.originals, *forms]
             _tell(taken, statement, stamps, output, as_json=as_json)
             tell_stamps(stamps, output, as_json=as_json)
+            code = code_of_stamps(sealing, stamps, chosen, output)
             settle_originals(opened, made.item, left, output, remove=remove_original)
-        return 0
+        return code
 
 
 def _tell(

@@ -121,14 +121,18 @@ def _description(asked: Asked, terminal: Any, now: datetime, forms: list[tuple[P
     except DescriptionError as error:
         if sits_there():
             raise
-        first = error.mistakes[0]  # its message may quote what was typed
+        first = error.mistakes[0]  # its message may quote what was typed, the plain one doesn't
+        reason = first.plain or _("this can't be taken")
         raise UsageError(
-            _("{place}:{line}: this can't be taken").format(place=place, line=first.line),
+            _("{place}:{line}: {reason}").format(place=place, line=first.line, reason=reason),
             hint=first.hint or _("Run it at a terminal to see why."),
         ) from None
     values = {"confidentiality": "confidential", **known, **found.values}
     if values["case"] != asked.case:
-        raise UsageError(_("the form is of another case than --case says"))
+        raise UsageError(
+            _("the form is of another case than --case says"),
+            hint=_("Correct the form, or name its case with --case."),
+        )
     return Description.checked("statement", values, recorded)
 
 

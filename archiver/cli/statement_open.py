@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
+from archiver.cli.described import history_json, step_lines, withdrawn_json, withdrawn_lines
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
-from archiver.errors import FormatError, UsageError
+from archiver.errors import ArchiverError, FormatError, UsageError
 from archiver.i18n import _
 from archiver.secrecy import guarded
 
@@ -86,20 +88,25 @@ def add_open(app: typer.Typer) -> None:
         if destination not in ("", "-"):
             refuse_place(destination, opened)
         checked = _checked(wanted, opened, output, damaged=damaged)
-        with guarded(), checked as (tree, code):
+        with guarded(), checked as (tree, code, item):
             identities = load_identities(identity)
             if who:
                 _tell_who(open_identity(tree, identities, code), output, as_json=as_json)
-            else:
-                _open(tree, code, identities, destination, output, as_json=as_json)
-        return 0
+                return 0
+            statement = _opened(tree, code, identities, destination)
+            since = _since(opened, item, identities, output)
+            if destination != "-":
+                _tell(statement, since, destination, output, as_json=as_json)
+        return since.code
 
 
 @contextmanager
 def _checked(
     wanted: str, vault: Any, output: Output, *, damaged: bool
-) -> Iterator[tuple[BagTree, str]]:
-    """The bag's files, once it was checked, and the code that it tells in clear."""
+) -> Iterator[tuple[BagTree, str, Any]]:
+    """The bag's files, once it was checked, the code that it tells in clear, and the item,
+    None where it is a bag that was handed out.
+    """
     from archiver.bag.opening import open_tree
     from archiver.findings import Findings
     from archiver.statement.staging import CODE_LABEL
@@ -117,7 +124,7 @@ def _checked(
     codes = [value for label, value in elements if label == CODE_LABEL]
     tree = open_tree(path, Findings())
     try:
-        yield tree, codes[0] if codes else ""
+        yield tree, codes[0] if codes else "", item
     finally:
         tree.close()
 
@@ -147,15 +154,38 @@ def _verify(path: str, item: Any, output: Output, *, damaged: bool) -> Any:
     return report.facts.info.elements
 
 
-def _open(
-    tree: BagTree,
-    code: str,
-    identities: Identities,
-    destination: str,
-    output: Output,
-    *,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Since:
+    """What was amended and withdrawn since it was sealed; ``code`` is the exit code where the
+    first can't be told.
+    """
+
+    history: Any = None
+    withdrawn: Any = ()
+    code: int = 0
+
+
+def _since(vault: Any, item: Any, identities: Identities, output: Output) -> _Since:
+    """What the vault keeps of it beside the bag: whoever reads a statement must not take for
+    true what was amended since.
+    """
+    from archiver.consent import withdrawals
+    from archiver.statement.opening import history_of
+
+    if vault is None or item is None:
+        return _Since()
+    gone = withdrawals(vault, item)
+    try:
+        history = history_of(vault, item, lambda: identities)
+    except ArchiverError as error:
+        text = _("what was amended since can't be told: {reason}").format(reason=error.message)
+        output.warning(text)
+        return _Since(withdrawn=gone, code=error.exit_code)
+    return _Since(history if history and history.steps else None, gone)
+
+
+def _opened(tree: BagTree, code: str, identities: Identities, destination: str) -> Opened:
+    """What a key opens, and its files at ``destination``. Raises ArchiverError."""
     from archiver.statement.opening import open_statement, restore, write_single
 
     opened = open_statement(tree, identities)
@@ -165,14 +195,24 @@ def _open(
         sys.stdout.flush()
         write_single(tree, opened.contents, identities, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-        return
-    if destination:
+    elif destination:
         restore(tree, opened.contents, identities, destination)
+    return opened
+
+
+def _tell(
+    opened: Opened, since: _Since, destination: str, output: Output, *, as_json: bool
+) -> None:
     if as_json:
-        output.json(_as_json(opened))
+        output.json(_as_json(opened, since))
         return
-    for line in described_lines(opened.description.values):
+    said = since.history.now if since.history else opened.description
+    for line in described_lines(said.values):
         output.line(line)
+    for line in step_lines(since.history) if since.history else ():
+        output.line(printable(line))
+    for line in withdrawn_lines(since.withdrawn):
+        output.line(printable(line))
     size = human_size(sum(one.size for one in opened.contents.files))
     output.line(f"{count_files(len(opened.contents.files))}, {size}")
     for one in opened.contents.files:
@@ -181,13 +221,17 @@ def _open(
         output.say(_("{path}: in clear; whoever reads this disk reads it").format(path=destination))
 
 
-def _as_json(opened: Opened) -> dict[str, object]:
+def _as_json(opened: Opened, since: _Since) -> dict[str, object]:
+    history = since.history
     return {
         "schema": "archiver/statement-open/1",
         "code": opened.contents.code,
         "case": opened.contents.case,
         "description": dict(opened.description.values),
         "recorded": dict(opened.description.recorded),
+        "now": dict(history.now.values) if history else dict(opened.description.values),
+        "amendments": history_json(history) if history else [],
+        "consent_withdrawn": withdrawn_json(since.withdrawn),
         "files": [
             {"path": one.path, "name": one.name, "bytes": one.size, "sha256": one.sha256}
             for one in opened.contents.files

@@ -177,10 +177,15 @@ class History:
 
 
 def fold_amendments(
-    item: str, first: Description | None, digest: str, records: Iterable[bytes]
+    item: str,
+    first: Description | None,
+    digest: str,
+    records: Iterable[bytes],
+    digests: Sequence[str] = (),
 ) -> History:
     """What ``records``, from the first on, make of ``first``, whose record in the bag has the
-    SHA-256 ``digest`` ("" where there is none).
+    SHA-256 ``digest`` ("" where there is none). ``digests`` are those of the records' files,
+    where these are encrypted: it is by them that one record names the one before.
     """
     steps: list[Step] = []
     now, previous, problem = first, digest, ""
@@ -194,7 +199,7 @@ def fold_amendments(
                 number=number, reason=_(error.message)
             )
             break
-        previous = hashlib.sha256(data).hexdigest()
+        previous = digests[number - 1] if digests else hashlib.sha256(data).hexdigest()
         changes = _changes(now, after, amendment)
         steps.append(Step(amendment=amendment, sha256=previous, changes=changes))
         now = after

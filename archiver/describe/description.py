@@ -94,22 +94,23 @@ class Description:
         return [
             path
             for key in wanted
-            if key in fields and _is_owed(key, self.values)
+            if key in fields and _is_owed(fields[key], self.values)
             for path in _owed(fields[key], self.values.get(key))
         ]
 
     def required(self) -> tuple[str, ...]:
         """The fields that are marked as required for this kind (R)."""
         return tuple(
-            key
-            for key, one in fields_of(self.kind).items()
-            if one.required or key == "derived_from"
+            key for key, one in fields_of(self.kind).items() if one.required or one.owed_if
         )
 
 
-def _is_owed(key: str, values: Mapping[str, Any]) -> bool:
-    """What it was made from is owed by what was made from other items alone."""
-    return key != "derived_from" or values.get("original") == "derived" or key in values
+def _is_owed(one: Field, values: Mapping[str, Any]) -> bool:
+    """What it was made from is owed by what was made from other items alone, and so on."""
+    if one.owed_if is None or one.key in values:
+        return True
+    key, value = one.owed_if
+    return values.get(key) == value
 
 
 def _owed(wanted: Field, value: object) -> Iterator[str]:

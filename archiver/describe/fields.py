@@ -56,7 +56,8 @@ _YES = ("yes", "no", "unknown")
 class Field:
     """One field. ``type``: "text"; "when" (a date or time, to the day, month or year, or
     "unknown"); "choice" of ``choices``; "count"; "texts" (a list); "table" and "tables" (a
-    list) of ``fields``.
+    list) of ``fields``. ``owed_if`` names a field, and the value with which that makes this
+    one required.
     """
 
     key: str
@@ -66,6 +67,7 @@ class Field:
     required: bool = False
     protected: bool = False
     fields: tuple[Field, ...] = ()
+    owed_if: tuple[str, str] | None = None
 
 
 def _text(
@@ -93,6 +95,7 @@ _DERIVED_FROM = Field(
     key="derived_from",
     label=N_("What it was made from: item, tool and parameters"),
     type="tables",
+    owed_if=("original", "derived"),
     fields=(
         _text("item", N_("The item that it was made from"), required=True),
         _text("tool", N_("The program or device, with its version"), required=True),
@@ -163,9 +166,9 @@ _CONSENT = Field(
             ("yes", "no"),
             required=True,
         ),
-        _text("explained_language", N_("In which language")),
-        _text("explained_method", N_("By what method")),
-        _text("proof", N_("Where the proof of it is")),
+        _text("explained_language", N_("In which language"), required=True),
+        _text("explained_method", N_("By what method"), required=True),
+        _text("proof", N_("Where the proof of it is"), required=True),
         *(
             _choice(purpose, label, ("yes", "no", "ask"), required=True)
             for purpose, label in zip(
@@ -213,9 +216,14 @@ _STATEMENT = (
         required=True,
     ),
     _text("earlier_interviews", N_('Who asked the witness before, or "none known"'), required=True),
-    _choice("first_account", N_("Whether it is the witness's first account")),
-    _choice("minor", N_("Whether the witness is a minor")),
-    _text("guardian", N_("Who consented for a minor, by code"), protected=True),
+    _choice("first_account", N_("Whether it is the witness's first account"), required=True),
+    _choice("minor", N_("Whether the witness is a minor"), required=True),
+    Field(
+        key="guardian",
+        label=N_("Who consented for a minor, by code"),
+        protected=True,
+        owed_if=("minor", "yes"),
+    ),
     _text("vulnerability", N_("What the witness needs care for"), protected=True),
     _text("support_person", N_("Who supported the witness, by code"), protected=True),
     _when("risk_assessed_on", N_("When the risk for the witness was assessed"), required=True),
@@ -230,9 +238,9 @@ _POST = (
     _text("raw_text", N_("Its text as it stands there"), required=True),
     _when("posted_at_shown", N_("When it was posted, as the page shows it")),
     _when("posted_at_api", N_("When it was posted, as the programming interface says")),
-    _when("captured_at", N_("When it was captured")),
-    _text("captured_by", N_("Who captured it"), protected=True),
-    _text("captured_with", N_("With which program, and its version")),
+    _when("captured_at", N_("When it was captured"), required=True),
+    _text("captured_by", N_("Who captured it"), required=True, protected=True),
+    _text("captured_with", N_("With which program, and its version"), required=True),
     _choice("logged_in", N_("Whether that was done logged in")),
     _text("http_status", N_("The HTTP status"), type="count"),
     _text("http_headers", N_("The HTTP headers")),

@@ -87,7 +87,9 @@ def read_form(
         plain = _("it belongs to another case")
         message = _("it belongs to the case {other}, not to {case}")
         message = message.format(other=str(values["case"])[:_LONG], case=case)
-        mistakes.append(Mistake(line=text.line("case"), message=message, plain=plain))
+        hint = _("Correct the form, or name its case with --case.")
+        line = text.line("case")
+        mistakes.append(Mistake(line=line, message=message, plain=plain, hint=hint))
     if mistakes:
         raise DescriptionError(place, sorted(mistakes, key=lambda one: one.line))
     return Description.checked(kind, values, recorded)
@@ -185,6 +187,7 @@ def _kind(table: dict[str, Any], text: TomlText, place: str, wanted: str) -> str
     else:
         plain = _("there is no such kind")
         message = _("there is no kind {kind}").format(kind=str(given)[:100])
-    hint = hint_for(str(given)[:100], KINDS)
+    known = isinstance(given, str) and given in KINDS
+    hint = "" if known else hint_for(str(given)[:100], KINDS)
     mistake = Mistake(line=text.line("kind"), message=message, plain=plain, hint=hint)
     raise DescriptionError(place, [mistake])

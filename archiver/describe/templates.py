@@ -158,7 +158,7 @@ def _comment(text: str, mark: str = "") -> list[str]:
 
 
 def _mark(field: Field) -> str:
-    return "* " if field.required or field.key == "derived_from" else ""
+    return "* " if field.required or field.owed_if else ""
 
 
 def _simple(field: Field) -> Iterator[str]:

@@ -23,7 +23,7 @@ from archiver.bag.stage import refuse_existing, refuse_within_bag
 from archiver.bag.tree import BagTree
 from archiver.catalog.model import Item
 from archiver.describe import Description
-from archiver.describe.amendment import Amendment, apply_amendment
+from archiver.describe.amendment import History, fold_amendments
 from archiver.describe.description import DESCRIPTION_PATH as PLAIN_PATH
 from archiver.describe.description import MAX_DESCRIPTION_BYTES
 from archiver.encrypt import Identities, Writer, decrypt, decrypt_bytes
@@ -290,8 +290,16 @@ class _HashedWriter:
 def described(
     vault: Vault, item: Item, identities: Callable[[], Identities] | None
 ) -> Description | None:
-    """What is said of an item now: the description that it was sealed with, which must be the
-    one that the log tells of, and every amendment since. None where any of it is encrypted and
+    """What is said of an item now; see :func:`history_of`."""
+    history = history_of(vault, item, identities)
+    return None if history is None else history.now
+
+
+def history_of(
+    vault: Vault, item: Item, identities: Callable[[], Identities] | None
+) -> History | None:
+    """What was said of an item, and since: the description that it was sealed with, which must
+    be the one that the log tells of, and every amendment. None where any of it is encrypted and
     there is no key. Raises ArchiverError.
     """
     with reading(vault) as records:
@@ -306,18 +314,18 @@ def described(
     if secret and identities is None:
         return None
     keys = identities() if secret and identities is not None else None
-    now = _sealed_description(vault, item, told, keys) if path else None
-    previous = str(told.get("sha256", ""))
+    first = _sealed_description(vault, item, told, keys) if path else None
+    said: list[bytes] = []
     for one in amendments:
         data = read_record(record_path(vault, one), one.sha256)
         if one.secret and keys is not None:
             data = decrypt_bytes(data, keys, MAX_DESCRIPTION_BYTES)
-        amendment = Amendment.parse(data)
-        wanted = (item.item, one.number, previous)
-        if (amendment.item, amendment.number, amendment.previous) != wanted:
-            raise FormatError(_("{item}: an amendment is another one").format(item=item.item))
-        now, previous = apply_amendment(now, amendment), one.sha256
-    return now
+        said.append(data)
+    digest, digests = str(told.get("sha256", "")), [one.sha256 for one in amendments]
+    history = fold_amendments(item.item, first, digest, said, digests)
+    if history.problem:
+        raise FormatError(f"{item.item}: {history.problem}")
+    return history
 
 
 def _sealed_description(

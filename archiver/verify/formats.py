@@ -1,8 +1,8 @@
 """Whether a policy accepts the formats of a bag's payload, as they are recorded.
 
-Job: read ``metadata/formats.jsonl``, one JSON object a line. Limits: identifies nothing; what
-is recorded is what the bag's maker found. A format that isn't known is never accepted, and
-never refused: that can't be told.
+Job: read ``metadata/formats.jsonl``: a line with its schema, then one JSON object a line.
+Limits: identifies nothing; what is recorded is what the bag's maker found. A format that isn't
+known is never accepted, and never refused: that can't be told.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from archiver.verify.reading import lines_of
 __all__ = ["FORMATS_PATH", "check_formats"]
 
 FORMATS_PATH = "metadata/formats.jsonl"
+_SCHEMA = "archiver/formats/1"
 _MAX_LINE = 1 << 20
 _PUIDS = ("fmt/", "x-fmt/")
+_SHAPE = N_("it isn't JSON with path, puid, mime and outcome")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,11 @@ def check_formats(
     try:
         for line in lines_of(tree, FORMATS_PATH, _MAX_LINE):
             number += 1
-            found = _parse(line)
+            record = _object(line)
+            if number == 1:
+                _need_schema(record)
+                continue
+            found = _parse(record)
             unseen.discard(found.path)
             _judge(policy, found, findings)
     except ValueError as error:
@@ -89,20 +95,35 @@ def _judge(policy: Policy, found: _Format, findings: Findings) -> None:
         findings.add("U-POL-022", found.path, policy=policy.name)
 
 
-def _parse(line: bytes) -> _Format:
-    """One line. Raises ValueError with a text of ours."""
+def _object(line: bytes) -> dict[str, Any]:
+    """One line. Raises ValueError with a text of ours, as all below."""
     if len(line) > _MAX_LINE:
         raise ValueError(N_("it is too long"))
     try:
         record = json.loads(
             line.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number
         )
+        if not isinstance(record, dict):
+            raise TypeError
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError(_SHAPE) from None
+    return record
+
+
+def _need_schema(record: dict[str, Any]) -> None:
+    """Records of another schema could mean something else by the same words."""
+    if record != {"schema": _SCHEMA}:
+        raise ValueError(N_("the first line does not name the schema archiver/formats/1"))
+
+
+def _parse(record: dict[str, Any]) -> _Format:
+    try:
         path, puid, mime = record["path"], record["puid"], record["mime"]
         known = record["outcome"] == "identified"
         if not all(isinstance(one, str) for one in (path, puid, mime)):
             raise TypeError
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise ValueError(N_("it isn't JSON with path, puid, mime and outcome")) from None
+    except (TypeError, KeyError):
+        raise ValueError(_SHAPE) from None
     if not path.startswith("data/"):
         raise ValueError(N_("it is about something that is no payload"))
     mime = mime.partition(";")[0].strip().lower()

@@ -95,6 +95,19 @@ def test_the_scanner_is_heard(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert "warning: not scanned for malware: absent" in done.err
 
 
+def test_a_policy_judges_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "bag", "create", "source", "-o", "one").code == 0
+    chosen = policy('[formats]\naccepted = ["image/*", "text/plain"]\n')
+    done = run(capsys, "bag", "verify", "one", "--policy", chosen)
+    assert (done.code, done.err) == (0, "")
+    chosen = policy('[formats]\nrefused = ["fmt/11"]\n')
+    done = run(capsys, "bag", "verify", "one", "--policy", chosen, "--json")
+    assert done.code == 4
+    findings = done.json["findings"]
+    assert isinstance(findings, list)
+    assert [one["code"] for one in findings] == ["E-POL-020"]
+
+
 def test_ingest(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "init", "vault").code == 0
     done = run(capsys, "ingest", "source", "--case", "c", "--unsigned", "--json")

@@ -38,6 +38,12 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert [one["name"] for one in made["policies"]] == policy_names()  # type: ignore[attr-defined]
 
 
+def test_what_the_policies_that_ship_say_can_be_translated() -> None:
+    from archiver.cli.policy import _SHIPPED
+
+    assert {load_policy(name).description for name in policy_names()} == set(_SHIPPED)
+
+
 def test_show_is_the_whole_policy_as_a_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

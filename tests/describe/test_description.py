@@ -168,6 +168,23 @@ def test_each_required_field_of_a_table_is_owed(kind: str) -> None:
             assert left.missing([field.key]) == owed
 
 
+def test_a_guardian_is_owed_for_a_minor_alone() -> None:
+    for minor, owed in (("no", []), ("unknown", []), ("yes", ["guardian"])):
+        described = Description.checked("statement", {"minor": minor})
+        assert described.missing(["minor", "guardian"]) == owed
+    assert Description(kind="statement").missing(["minor", "guardian"]) == ["minor"]
+    assert "guardian" in Description(kind="statement").required()
+
+
+def test_what_the_design_requires_is_required() -> None:
+    statement = Description.checked("statement", {"consent": {"explained": "yes"}})
+    owed = set(statement.missing(statement.required()))
+    proof = {f"consent.{key}" for key in ("explained_language", "explained_method", "proof")}
+    assert owed > {"first_account", "minor", "risk_assessed_on", *proof}
+    post = Description(kind="social-media-post")
+    assert set(post.missing(post.required())) > {"captured_at", "captured_by", "captured_with"}
+
+
 def test_what_it_was_made_from_is_owed_by_what_was_made_alone() -> None:
     for original, owed in (("original", []), ("copy", []), ("derived", ["derived_from"])):
         described = Description.checked("video", {"original": original})

@@ -70,7 +70,7 @@ def test_a_template_explains_every_field(kind: str, language: str) -> None:
         assert explain(field) in told
         assert _(field.label).rstrip(".") in told
         if field.key != "lost_when":  # explained like one in a table, which is required
-            required = field.required or field.key == "derived_from"
+            required = field.required or field.owed_if is not None
             assert ("* " + explain(field) in told) == required
         assert all(choice in explain(field) for choice in field.choices)
     assert all(len(line) <= 100 for line in text.split("\n"))

@@ -144,6 +144,30 @@ def test_wrong_answers_are_asked_again() -> None:
     assert not any("What it was made from" in one for one in terminal.said)
 
 
+def test_the_code_is_asked_for_until_it_is_one() -> None:
+    terminal = Typed("?", "", "Xochiquetzal", "X-12")
+    assert ask_statement(terminal, {"case": "c"}) == {"case": "c", "witness_code": "X-12"}
+    assert sum("that is no code" in one for one in terminal.said) == 2
+    assert any("For example: W-07" in one for one in terminal.said)
+
+
+def test_choices_are_understood_by_their_beginning() -> None:
+    """A question that is left open is one that has to be asked again, of a person who is gone."""
+    asked = iter(["W-1"])
+    terminal = Typed()
+    said = {"signed": "thumb", "first account": "sí", "Use in court": "a", "else was there": ";"}
+
+    def ask(question: str) -> str:
+        return next((one for key, one in said.items() if key in question), next(asked, ""))
+
+    terminal.ask = ask  # type: ignore[method-assign]
+    values = ask_statement(terminal, {"case": "c"})
+    assert not any("for a minor" in one for one in terminal.said)
+    assert (values["signed"], values["first_account"]) == ("thumb-printed", "yes")
+    assert values["consent"] == {"court": "ask"}
+    assert "persons_present" not in values
+
+
 def test_who_the_witness_is_can_t_be_left_out_by_mistake() -> None:
     terminal = Typed("", "", "", "", "", NAME)
     assert ask_identity(terminal) == {"name": NAME}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,44 @@ def test_an_item_that_was_never_sealed_has_no_consent(scene: Scene) -> None:
     assert scene.run("consent", "withdraw", ITEM, "--reason", "x").code == 2
 
 
+def assert_told_to_who_holds_a_key(scene: Scene) -> None:
+    """Nobody reads yes where the witness says no by now."""
+    opened = scene.open(ITEM)
+    assert opened.code == 0
+    assert "amendment 2 of" in opened.out
+    assert re.search(r"consent:\n  explained: yes\n  lawyer: ask\n", opened.out)
+    told = scene.open(ITEM, "--json").json
+    assert isinstance(told["now"], dict)
+    assert isinstance(told["amendments"], list)
+    assert told["now"]["consent"] == {"explained": "yes", "lawyer": "ask"}
+    assert [one["number"] for one in told["amendments"]] == [1, 2]
+    shown = scene.run("show", ITEM, *key(scene))
+    assert (shown.code, "amendment 2 of" in shown.out) == (0, True)
+    assert "lawyer" not in scene.run("show", ITEM).out
+    strange = scene.open(ITEM, key="stranger")
+    assert (strange.code, "was amended since" in strange.err) == (5, False)
+    assert scene.run("show", ITEM, *key(scene, "stranger")).code == 5
+    assert scene.run("show", ITEM, *key(scene), "--premis").code == 2
+    said = scene.run("show", ITEM, *key(scene), "--json").json["description"]
+    assert isinstance(said, dict)
+    assert said["now"] == told["now"]
+
+
+def test_a_secret_item_is_amended_by_a_policy_that_has_recipients(scene: Scene) -> None:
+    scene.take()
+    Path("p.toml").write_text(
+        f'extends = "default"\n[encryption]\nrecipients = ["{scene.keys["reader"].recipient}"]\n'
+    )
+    form = scene.write("more.toml", 'known_gaps = "none known"\n')
+    words = ("describe", "amend", ITEM, "--form", form, "--reason", "asked", "--unsigned")
+    done = scene.run(*words)
+    assert (done.code, "hint: Nothing was done. Give --policy FILE.toml" in done.err) == (2, True)
+    assert scene.run(*words, "--policy", "p.toml").code == 0
+    assert "known_gaps: none known" in scene.open(ITEM).out
+    assert scene.run("consent", "withdraw", ITEM, "--scope", "media", "--reason", "told").code == 0
+    assert "consent withdrawn on" in scene.open(ITEM).out
+
+
 def test_what_was_amended_since_counts(scene: Scene) -> None:
     """A witness who said yes when it was taken, and no since."""
     scene.take()
@@ -237,12 +276,16 @@ def test_what_was_amended_since_counts(scene: Scene) -> None:
     assert told == scene.run("consent", "show", ITEM, *key(scene, "escrow"), "--json").json
     record = Path(scene.vault.path, "amendments", ITEM, "0002.json.age")
     assert b"explained" not in record.read_bytes()
+    assert_told_to_who_holds_a_key(scene)
     with pytest.raises(PolicyError, match="nothing can be encrypted"):
         amend(scene.vault, scene.item(), wanted, NOW, policy=load_policy("default"))
     record.chmod(0o600)
     record.write_bytes(record.with_name("0001.json.age").read_bytes())
     done = hand_out(scene, "--for", "lawyer", "--asked", "yes", *key(scene))
     assert (done.code, "MODIFIED" in done.err) == (1, True)
+    done = scene.open(ITEM)
+    assert (done.code, "what was amended since can't be told" in done.err) == (1, True)
+    assert scene.run("show", ITEM, *key(scene)).code == 1
 
 
 def test_an_item_that_was_said_to_be_a_statement_later_is_one(scene: Scene) -> None:

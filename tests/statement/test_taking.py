@@ -634,7 +634,12 @@ def test_identity_forms_that_are_none(data: bytes) -> None:
 def test_where_nobody_sits_nothing_is_named(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.write("form.toml", f'witness_code = "W-07"\nsigned = "{NAME}"\n')
     done = scene.run(*scene.words())
-    assert (done.code, "the form:2: this can't be taken" in done.err) == (2, True)
+    assert (done.code, NAME in done.err) == (2, False)
+    assert "error: the form:2: signed must be one of: signed, thumb-printed, refused" in done.err
+    scene.write("form.toml", 'kind = "video"\n')
+    done = scene.run(*scene.words())
+    assert "the form:1: this must be of the kind statement, and it is of the kind video" in done.err
+    assert "Did you mean" not in done.err
     scene.write("form.toml", 'witness_code = "W-07"\ncase = "another"\n')
     assert "another case" in scene.run(*scene.words()).err
     scene.write("form.toml", "#" * (2 << 20))

@@ -11,6 +11,7 @@ import pytest
 
 from archiver.vault import Vault
 from archiver.vault.owed import _is_over
+from tests.cli.test_ask import Sitting
 from tests.helpers import Ran, run
 from tests.sealing import Office
 from tests.vault.describing import KEY, amend, records
@@ -119,6 +120,101 @@ def test_forms_that_cannot_be_taken(
     done = record(capsys, form)
     assert (done.code, told in done.err, "\x1b" in done.err) == (2, True, False)
     assert Path(filled.log_path("a")).read_bytes() == before
+
+
+def test_the_case_is_that_of_the_item(
+    form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record(capsys, form).code == 0
+    said = json.loads(Path(filled.bag_path("a", ID), "metadata/description.json").read_bytes())
+    assert said["case"] == "a"
+    assert set(said["recorded"]) == {"at", "clock", "time_zone", "program"}
+    form.write_text('case = "b"\n' + FORM)
+    done = record(capsys, form)
+    assert (done.code, "it belongs to the case b, not to a" in done.err) == (2, True)
+
+
+def test_what_it_was_made_from_must_be_there(
+    form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = '[[derived_from]]\nitem = "a-E-0099"\ntool = "x"\nparameters = "y"\n'
+    form.write_text(FORM + made)
+    done = record(capsys, form)
+    assert (done.code, "not in the vault: a-E-0099" in done.err) == (2, True)
+
+
+def test_it_obeys_the_vault_s_policy(
+    form: Path, filled: Vault, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    strict = tmp_path / "strict.toml"
+    strict.write_text(
+        'extends = "evidence"\n[scan]\ncommand = ["/nowhere/scan", "{path}"]\nrequired = true\n'
+    )
+    assert run(capsys, "init", "other", "--policy", strict).code == 0
+    words = ("absence", "record", "--case", "a", "--form", form, "--vault", "other")
+    assert run(capsys, *words, "--unsigned").code == 2
+    done = run(capsys, *words, *KEY)
+    assert done.code == 0
+    assert "not scanned for malware" in done.err
+    assert "requires what the description doesn't say" in done.err
+    closed = tmp_path / "closed.toml"
+    closed.write_text('extends = "default"\n[encryption]\npayload = "always"\n')
+    assert run(capsys, "init", "closed", "--policy", closed).code == 0
+    done = run(capsys, *words[:-1], "closed", *KEY)
+    assert (done.code, "keeps nothing in clear" in done.err) == (5, True)
+
+
+def test_stamps_that_are_not_there_yet_are_told(
+    form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("stamped.toml").write_text('extends = "default"\n[proof]\ntime_stamps = 1\n')
+    assert run(capsys, "init", "stamped", "--policy", Path("stamped.toml").resolve()).code == 0
+    Path("note").write_bytes(b"x")
+    for words in (("absence", "record", "--form", form), ("ingest", "note")):
+        done = run(capsys, *words, "--case", "a", *KEY, "--vault", "stamped")
+        assert (done.code, "time stamps that are not there yet" in done.err) == (4, True)
+
+
+def test_nothing_says_what_is_absent(
+    form: Path, filled: Vault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("absence", "record", "--case", "a", *KEY)
+    done = run(capsys, *words)
+    assert (done.code, "hint: Give --form" in done.err) == (2, True)
+    done = run(capsys, *words, "--ask")
+    assert (done.code, "needs a document" in done.err) == (2, True)
+    Path("request.pdf").write_bytes(b"a request")
+    done = run(capsys, *words, "--ask", "request.pdf")
+    assert (done.code, "nobody is there to answer" in done.err) == (2, True)
+
+
+def test_an_absence_is_asked_for(
+    form: Path,
+    filled: Vault,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    words = ("absence", "record", "--case", "a", "request.pdf", *KEY, "--ask")
+    Path("request.pdf").write_bytes(b"a request")
+    monkeypatch.setattr("archiver.cli.ask.Talk", lambda: Sitting(confidentiality=["sealed"]))
+    done = run(capsys, *words)
+    assert (done.code, "can't be recorded here" in done.err) == (2, True)
+    answers = {
+        "confidentiality": ["public"],
+        "should_exist": ["minutes"],
+        "absence_kind": ["lost"],
+        "whom": ["The ministry", ""],
+        "at": ["2026-01-06"],
+        "reference": ["carta 15"],
+        "deadline": ["2026-02"],
+        "answer": ["", "silence"],
+    }
+    monkeypatch.setattr("archiver.cli.ask.Talk", lambda: Sitting(**answers))
+    assert run(capsys, *words).code == 0
+    assert overdue(capsys) == [f"{ID}: The ministry"]
+    assert not list((tmp_path / "state/archiver/drafts").iterdir())
 
 
 def test_answers_that_should_have_come(

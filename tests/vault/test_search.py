@@ -236,7 +236,7 @@ def ingest_with(vault: Vault, place: Path, tag_files: dict[str, bytes]) -> str:
 
 FORMATS = (
     b'{"schema":"archiver/formats/1"}\n'
-    b'{"path":"data/a","puid":"fmt/199","mime":"video/mp4"}\n'
+    b'{"path":"data/a","puid":"fmt/199","mime":"application/mp4"}\n'
     b'{"path":"data/b","puid":7,"mime":["x"]}\n[]\n7\nnot json\n' + b"[" * 5000 + b"\n"
 )
 
@@ -247,7 +247,7 @@ def test_formats_are_those_of_the_sealed_bag(
     name = "metadata/formats.jsonl"
     item = ingest_with(told, tmp_path / "more", {name: FORMATS})
     assert amend(capsys, item, "--kind", "video", "title=x").code == 0
-    for wanted in ("fmt/199", "video/mp4", "video/*", "fmt/*"):
+    for wanted in ("fmt/199", "application/mp4", "video/mp4", "video/*", "fmt/*"):
         assert search(capsys, "--format", wanted) == [item]
     for wanted in ("fmt/19", "video", "video/_p4", "v%", "audio/*"):
         assert search(capsys, "--format", wanted) == []
