@@ -20,9 +20,10 @@ from archiver.secrecy import sits_there
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from archiver.describe import DescriptionError
     from archiver.statement import Plain, Statement
 
-__all__ = ["Asked", "gather", "settle_originals"]
+__all__ = ["Asked", "gather", "settle_originals", "without_words"]
 
 _MAX_FORM_BYTES = 1 << 20
 _MAX_LIST_BYTES = 1 << 20
@@ -121,15 +122,20 @@ def _description(asked: Asked, terminal: Any, now: datetime, forms: list[tuple[P
     except DescriptionError as error:
         if sits_there():
             raise
-        first = error.mistakes[0]  # its message may quote what was typed
-        raise UsageError(
-            _("{place}:{line}: this can't be taken").format(place=place, line=first.line),
-            hint=first.hint or _("Run it at a terminal to see why."),
-        ) from None
+        raise without_words(error, place) from None
     values = {"confidentiality": "confidential", **known, **found.values}
     if values["case"] != asked.case:
         raise UsageError(_("the form is of another case than --case says"))
     return Description.checked("statement", values, recorded)
+
+
+def without_words(error: DescriptionError, place: str) -> UsageError:
+    """What is wrong with a form, without a word of it: the message may quote what was typed."""
+    first = error.mistakes[0]
+    return UsageError(
+        _("{place}:{line}: this can't be taken").format(place=place, line=first.line),
+        hint=first.hint or _("Run it at a terminal to see why."),
+    )
 
 
 def _read_form(path: str, what: str, forms: list[tuple[Plain, str]]) -> tuple[bytes, str]:
