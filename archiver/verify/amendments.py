@@ -190,10 +190,12 @@ def _description(
     bag: str, facts: BagFacts, max_expansion: int, found: _Found
 ) -> tuple[Description | None, str, bool]:
     """The description in the bag, the digest of its file, and whether it is encrypted. One
-    that no tag manifest lists is none.
+    that no tag manifest lists, or none that is signed, is none; where there are two, the
+    encrypted one counts.
     """
-    for path in (DESCRIPTION_PATH, DESCRIPTION_PATH + SEALED_ENDING):
-        if path not in facts.tag_files:
+    listed = facts.tag_files - set(facts.unsigned_tag_files)
+    for path in (DESCRIPTION_PATH + SEALED_ENDING, DESCRIPTION_PATH):
+        if path not in listed:
             continue
         secret, digest = path.endswith(SEALED_ENDING), ""
         try:
