@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from archiver.cli.output import Output
-from archiver.errors import UsageError
+from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _, ngettext
 from archiver.secrecy import sits_there
 
@@ -178,7 +178,6 @@ def settle_originals(
 ) -> None:
     """Plain files that still lie where they were: told, and removed where that is wanted."""
     from archiver.cli.watch_status import is_watched
-    from archiver.statement import remove_original
 
     left = [(plain, digest) for plain, digest in originals if os.path.lexists(plain.path)]
     if not left:
@@ -195,8 +194,7 @@ def settle_originals(
     if not remove:
         output.hint(_("Give --remove-original, or remove them yourself, copies too."))
         return
-    for plain, digest in left:
-        remove_original(vault, item, plain, digest)
+    _remove(vault, item, left, output)
     text = ngettext("{count} plain file was removed", "{count} plain files were removed", len(left))
     output.say(text.format(count=len(left)))
     output.hint(
@@ -205,6 +203,22 @@ def settle_originals(
             " may stay. Only a disk that was encrypted all along keeps them from others."
         )
     )
+
+
+def _remove(vault: Any, item: str, left: Sequence[tuple[Plain, str]], output: Output) -> None:
+    """All that can be; then the first error is raised. Raises ArchiverError."""
+    from archiver.statement import remove_original
+
+    problems = []
+    for plain, digest in left:
+        try:
+            remove_original(vault, item, plain, digest)
+        except ArchiverError as error:
+            problems.append(error)
+    for problem in problems[1:]:
+        output.warning(problem.message)
+    if problems:
+        raise problems[0]
 
 
 def _wants_removal(output: Output) -> bool:
