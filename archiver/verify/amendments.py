@@ -141,8 +141,14 @@ class _Found:
                 hint=_("Name the directory with the amendments; an export ends in .amendments."),
             ) from error
         for name in self._names:
-            if not _RECORD.fullmatch(name):
+            if not self._can_be(name):
                 self.problem(name, _("it is no amendment"))
+
+    def _can_be(self, name: str) -> bool:
+        """Whether it is named as a record is, or the signature of one that is there."""
+        told = _RECORD.fullmatch(name)
+        record = name.removesuffix(SIGNATURE_ENDING)
+        return told is not None and int(told[1]) > 0 and record in self._names
 
     def problem(self, name: str, text: str) -> None:
         """Note it."""
