@@ -852,3 +852,9 @@ def test_what_takes_a_files_place_while_it_is_proved_stays(
     with pytest.raises(SourceError):
         remove_original(scene.vault, ITEM, Plain(str(path), "file 1"), digest)
     assert path.read_bytes() == b"something new"
+
+
+@pytest.mark.parametrize("text", ["a." * 100_000 + "b = 1", "x = " + "[" * 100_000])
+def test_a_hostile_identity_form_takes_no_memory(text: str) -> None:
+    with pytest.raises(UsageError, match="not shown"):
+        read_identity_form(text.encode(), "f")
