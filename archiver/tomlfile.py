@@ -32,7 +32,7 @@ class TomlText:
         self._lines = text.split("\n")
         if found := LONG_KEY.search(text):
             line = text.count("\n", 0, found.start()) + 1
-            raise ValueError(_("a key has too many parts (at line {line})").format(line=line))
+            raise ValueError(_("a key has too many parts") + f" (at line {line})")
         try:
             self.table: dict[str, Any] = tomllib.loads(text)
         except RecursionError as error:

@@ -224,7 +224,7 @@ seal statement new "$second/declaracion.txt" --case case-002 --form "$second/dec
     --identity "$second/identidad.toml" --recipient "$(cat "$work/reader.age")" \
     --escrow "$(cat "$work/escrow.age")" --identity-recipient "$(cat "$work/identity.age")"
 run ls -R "$work/vault/bags/case-002/case-002-E-0004/data"
-if grep -r -a -l -e Quirquincho -e "manos en alto" -e "0107" "$work/vault"; then
+if grep -r -a -l -e Quirquincho -e "manos en alto" -e "555 0107" "$work/vault"; then
     echo "demo: the witness stands in clear in the vault" >&2
     exit 1
 fi
