@@ -120,11 +120,13 @@ def amend(
             )
         _set_aside_left(vault, found, len(told.amendments))
         amendment, kind = _amendment(records, found, told, wanted, now)
-        made = _write(records, found, amendment, kind, told, policy, signer)
-        if amendment.makes_secret and not told.secret:
-            # Neither its words nor its pictures may outlive this.
-            remove_words(vault.search_index)
+        secret = told.secret or apply_amendment(told.now, amendment).is_secret
+        hides = secret and not told.secret
+        if hides:  # a kill behind the log would leave its pictures for good
             forget_derived(vault, item.item)
+        made = _write(records, found, amendment, kind, policy, signer, secret=secret)
+        if hides:  # its words are gone with the next search anyway
+            remove_words(vault.search_index)
         return made
 
 
@@ -256,11 +258,12 @@ def _write(
     item: Item,
     amendment: Amendment,
     kind: str,
-    told: Told,
     policy: Policy,
     signer: SigningKey | None,
+    *,
+    secret: bool,
 ) -> Amended:
-    data, secret = amendment.to_bytes(), told.secret or amendment.makes_secret
+    data = amendment.to_bytes()
     if secret:
         data = _sealed(data, policy)
     signature = sign_manifest(data, signer, amendment.at) if signer else None

@@ -127,17 +127,17 @@ def check_scope(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_statement(vault: Vault, item: Item) -> bool:
-    """Whether the log says that the item is a witness's statement: when it was sealed, or in
-    an amendment since. Raises LogError.
+    """Whether the log itself says that the item is a witness's statement: when it was sealed,
+    or in an amendment since. The catalog is not asked: whoever changes that must not get a
+    statement out. Raises LogError.
     """
-    told = item.detail.get("description")
-    if isinstance(told, Mapping) and told.get("kind") == "statement":
-        return True
     found = (link.event.detail for link in CaseLog(item.case, vault.log_path(item.case)).read())
-    return any(
-        one.get("item") == item.item and "amendment" in one and one.get("kind") == "statement"
-        for one in found
-    )
+    return any(one.get("item") == item.item and _tells_of_statement(one) for one in found)
+
+
+def _tells_of_statement(detail: Mapping[str, Any]) -> bool:
+    told = detail if "amendment" in detail else detail.get("description")
+    return isinstance(told, Mapping) and told.get("kind") == "statement"
 
 
 def withdrawals(vault: Vault, item: Item) -> list[Withdrawal]:

@@ -19,6 +19,7 @@ from archiver.identify.thumbnail import THUMBNAIL_TOOL, decoded, is_installed
 from archiver.policy import FormatPolicy
 from archiver.vault import Vault
 from archiver.vault.derived import derived_directory, forget_derived
+from archiver.vault.records import reading
 
 __all__ = ["is_open", "make_thumbnails"]
 
@@ -39,12 +40,21 @@ def is_open(bag: str) -> bool:
     return "confidentiality" in found.values and not found.is_secret
 
 
+def _became_secret(vault: Vault, item: str) -> bool:
+    """Whether an amendment has made it secret since; its bag still says what it said."""
+    with reading(vault) as records:
+        described = records.catalog.described(item)
+    return described is not None and described.secret
+
+
 def make_thumbnails(vault: Vault, case: str, item: str, policy: FormatPolicy) -> int:
     """Thumbnails of an item's pictures, where the policy wants them, the item is open, and
     Pillow is there; how many. Raises StorageError.
     """
     bag = vault.bag_path(case, item)
     if not policy.thumbnails or not is_installed() or not is_open(bag):
+        return 0
+    if _became_secret(vault, item):
         return 0
     forget_derived(vault, item)
     place = derived_directory(vault, item)
@@ -65,4 +75,7 @@ def make_thumbnails(vault: Vault, case: str, item: str, policy: FormatPolicy) ->
             replace_file(os.path.join(place, "index.jsonl"), lines.encode("ascii"), 0o444)
     except OSError as error:
         raise storage_error(error, place) from error
+    if _became_secret(vault, item):  # meanwhile
+        forget_derived(vault, item)
+        return 0
     return len(index)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from archiver.bag.encrypted import HEAD_BYTES, is_age_head
 from archiver.errors import FormatError, KeyringError, UsageError
 from archiver.i18n import _
 
@@ -254,6 +255,31 @@ class _Source:
             raise
 
 
+class _Headed:
+    """Reads on after the beginning, which must hold a whole header: pyrage reads a header of
+    any length, all of it into memory, and anew after each part.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._head = b""
+        while len(self._head) < HEAD_BYTES and (more := self._next()):
+            self._head += more
+        if not is_age_head(self._head):
+            raise _altered()
+
+    def _next(self) -> bytes:
+        return self._reader.read(HEAD_BYTES - len(self._head))
+
+    def read(self, size: int, /) -> bytes:
+        """See :class:`Reader`."""
+        if not self._head:
+            return self._reader.read(size)
+        wanted = len(self._head) if size < 0 else size
+        data, self._head = self._head[:wanted], self._head[wanted:]
+        return data
+
+
 class _Sink:
     """Writes for pyrage, as :class:`_Source` reads; all of it, or an error."""
 
@@ -297,7 +323,7 @@ def decrypt(reader: Reader, writer: Writer, identities: Identities) -> None:
     cut off, and whatever reader and writer raise.
     """
     pyrage = _pyrage()
-    source, sink = _Source(reader), _Sink(writer)
+    source, sink = _Source(_Headed(reader)), _Sink(writer)
     try:
         pyrage.decrypt_io(source, sink, list(identities._keys))
     except (pyrage.DecryptError, OSError) as error:
@@ -307,10 +333,14 @@ def decrypt(reader: Reader, writer: Writer, identities: Identities) -> None:
                 _("none of the keys opens it"),
                 hint=_("It was encrypted for others: use the identity file of one of them."),
             ) from None
-        raise FormatError(
-            _("the ciphertext was altered or cut off, or is none"),
-            hint=_("Take an intact copy: a replica, or one that was handed out."),
-        ) from None
+        raise _altered() from None
+
+
+def _altered() -> FormatError:
+    return FormatError(
+        _("the ciphertext was altered or cut off, or is none"),
+        hint=_("Take an intact copy: a replica, or one that was handed out."),
+    )
 
 
 def _reraise(source: _Source, sink: _Sink) -> None:

@@ -14,9 +14,13 @@ from typing import Any
 
 from archiver.i18n import _
 
-__all__ = ["TomlText", "hint_for", "line_of_error", "shown"]
+__all__ = ["LONG_KEY", "TomlText", "hint_for", "line_of_error", "shown"]
 
 _HEADING = re.compile(r"\s*\[\[?([^\]]*)\]")
+LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]{1,200}|"[^"\n]{0,200}"|'[^'\n]{0,200}')[ \t]*\.[ \t]*){24}"""
+)
+"""A key of so many parts, which would take tomllib hours."""
 _MARKS = ('"' * 3, "'" * 3)
 _MAX_SHOWN = 80
 
@@ -26,6 +30,9 @@ class TomlText:
 
     def __init__(self, text: str) -> None:
         self._lines = text.split("\n")
+        if found := LONG_KEY.search(text):
+            line = text.count("\n", 0, found.start()) + 1
+            raise ValueError(_("a key has too many parts") + f" (at line {line})")
         try:
             self.table: dict[str, Any] = tomllib.loads(text)
         except RecursionError as error:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -410,3 +411,16 @@ def test_the_program_starts_without_pyrage() -> None:
     assert done.returncode == 5
     assert "archiver[encrypt]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("stanzas", [2_000, 200_000])
+def test_a_header_without_end_is_refused_at_once(stanzas: int) -> None:
+    """pyrage alone needs hours for it, and all of it in memory."""
+    text, _recipient = new_identity()
+    stanza = b"-> X25519 " + b"A" * 43 + b"\n" + b"B" * 43 + b"\n"
+    data = b"age-encryption.org/v1\n" + stanza * stanzas + b"--- " + b"C" * 43 + b"\n" + b"x" * 64
+    source, begun = io.BytesIO(data), time.monotonic()
+    with pytest.raises(FormatError):
+        decrypt(source, io.BytesIO(), read_identities(text.encode(), "key"))
+    assert time.monotonic() - begun < 5
+    assert source.tell() < 1 << 17

@@ -210,6 +210,8 @@ def test_a_chain_that_is_too_long(tmp_path: Path) -> None:
     [
         "a = " + "[" * 50_000,
         "[" + "a." * 20_000 + "b]",
+        "a." * 100_000 + "b = 1",
+        '"a" . ' * 20_000 + "b = 1",
         "a" * 100_000 + " = 1",
         "".join(f"k{number} = 1\n" for number in range(15_000)),
         "[bag]\n" + "".join(f"k{number} = 1\n" for number in range(15_000)),
@@ -223,7 +225,7 @@ def test_a_chain_that_is_too_long(tmp_path: Path) -> None:
         "extends = '\\u0000.toml'",
         "description = '\\u0000'\nx = 1",
     ],
-    ids=range(14),
+    ids=range(16),
 )
 @pytest.mark.timeout(120)
 def test_hostile_files_are_refused_soon_and_in_few_words(tmp_path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from archiver.catalog.schema import MIGRATIONS, VERSION, VERSIONS
 from archiver.errors import CatalogError, StorageError, storage_error
+from archiver.filesystem import open_regular
 from archiver.i18n import _
 
 __all__ = ["companions", "integrity_problem", "migrate", "open_engine", "told_as_ours", "upsert"]
@@ -30,6 +31,8 @@ MEMORY = ":memory:"
 _BUSY_MS = 30_000
 _CACHE_KIB = 65_536
 _FULL = 13
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+"""At a journal's beginning; at its end, too, where a super-journal's name stands before."""
 _UNUSABLE = (8, 10, 14)
 """SQLITE_READONLY, SQLITE_IOERR, SQLITE_CANTOPEN: the disk's doing, not the database's."""
 
@@ -42,9 +45,11 @@ def companions(path: str) -> tuple[str, str]:
 def open_engine(path: str, *, durable: bool = True, forgetful: bool = False) -> Engine:
     """A database at ``path``, or in memory. ``durable`` False is for one that is being made,
     and counts only once it is whole. ``forgetful``: what is deleted leaves no trace in its
-    file, and no journal stays. Raises nothing yet.
+    file, and no journal stays. Raises CatalogError for a journal that none of ours has left.
     """
     memory = path == MEMORY
+    if not memory:
+        refuse_foreign_journal(path)
     engine = create_engine(
         "sqlite+pysqlite:///:memory:" if memory else f"sqlite+pysqlite:///{path}",
         poolclass=StaticPool if memory else NullPool,
@@ -74,6 +79,28 @@ def open_engine(path: str, *, durable: bool = True, forgetful: bool = False) -> 
         connection.exec_driver_sql(str(kind))
 
     return engine
+
+
+def refuse_foreign_journal(path: str) -> None:
+    """A journal can name a super-journal, which SQLite deletes when it has played it back
+    (https://www.sqlite.org/fileformat2.html, atomiccommit.html §5.5): whichever file of this
+    user's that is. Ours never have one. Raises CatalogError, StorageError.
+    """
+    journal = f"{path}-journal"
+    try:
+        with open(open_regular(journal), "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - len(_JOURNAL_MAGIC)))
+            foreign = file.read() == _JOURNAL_MAGIC
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(error, journal) from error
+    if foreign:
+        raise CatalogError(
+            _("{path} is no journal of ours, and may remove other files").format(path=journal),
+            hint=_("Whose vault is this? Take the journal away; nothing is lost by that."),
+        )
 
 
 @contextlib.contextmanager

@@ -95,15 +95,19 @@ def add_amend(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
     ) -> int:
         from archiver.amend import Wanted
+        from archiver.describe import Description
         from archiver.describe.fields import SECRET
 
         opened = find_vault(vault, catalog)
-        known, secret = _known(opened, item)
-        known = known or _checked_kind(kind)
-        values, said = _from_form(form, known) if form else ({}, "")
+        item_kind, secret = _known(opened, item)
+        known = item_kind or _checked_kind(kind)
+        values, said = _from_form(form, known, secret=secret) if form else ({}, "")
         spoken = _from_words(set_ or [], known or said)
-        if secret or (values | spoken).get("confidentiality") in SECRET:
-            _refuse_spoken(spoken, known or said)
+        described, told = known or said, values | spoken
+        if not secret and described == "statement" and not item_kind:
+            secret = Description(kind=described, values=told).is_secret
+        if secret or told.get("confidentiality") in SECRET:
+            _refuse_spoken(spoken, described)
         values |= spoken
         wanted = Wanted(
             reason=_reason(reason), set=values, remove=tuple(remove or ()), kind=kind or said
@@ -242,11 +246,25 @@ def read_file(path: str) -> bytes:
         ) from error
 
 
-def _from_form(path: str, kind: str) -> tuple[dict[str, Any], str]:
-    """What a form says, and of which kind it says it is of."""
-    from archiver.describe import read_form
+def _from_form(path: str, kind: str, *, secret: bool) -> tuple[dict[str, Any], str]:
+    """What a form says, and of which kind it says it is of. Where it is, or may be, that of
+    something secret, its mistakes are told without a word of it to who isn't at a terminal.
+    """
+    from archiver.cli.statement_forms import without_words
+    from archiver.describe import DescriptionError, read_form
+    from archiver.describe.secrecy import may_be_secret
+    from archiver.secrecy import harden, sits_there
 
-    description = read_form(read_file(path), path, kind=kind)
+    data = read_file(path)
+    hides = secret or kind == "statement" or may_be_secret(data)
+    if hides:
+        harden()
+    try:
+        description = read_form(data, path, kind=kind)
+    except DescriptionError as error:
+        if not hides or sits_there():
+            raise
+        raise without_words(error, _("the form")) from None
     return dict(description.values), description.kind
 
 

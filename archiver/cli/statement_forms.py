@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from archiver.cli.output import Output
-from archiver.errors import UsageError
+from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _, ngettext
 from archiver.secrecy import sits_there
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from archiver.describe import DescriptionError
     from archiver.statement import Plain, Statement
 
-__all__ = ["Asked", "gather", "settle_originals"]
+__all__ = ["Asked", "gather", "settle_originals", "without_words"]
 
 _MAX_FORM_BYTES = 1 << 20
 _MAX_LIST_BYTES = 1 << 20
@@ -121,12 +122,7 @@ def _description(asked: Asked, terminal: Any, now: datetime, forms: list[tuple[P
     except DescriptionError as error:
         if sits_there():
             raise
-        first = error.mistakes[0]  # its message may quote what was typed, the plain one doesn't
-        reason = first.plain or _("this can't be taken")
-        raise UsageError(
-            _("{place}:{line}: {reason}").format(place=place, line=first.line, reason=reason),
-            hint=first.hint or _("Run it at a terminal to see why."),
-        ) from None
+        raise without_words(error, place) from None
     values = {"confidentiality": "confidential", **known, **found.values}
     if values["case"] != asked.case:
         raise UsageError(
@@ -134,6 +130,16 @@ def _description(asked: Asked, terminal: Any, now: datetime, forms: list[tuple[P
             hint=_("Correct the form, or name its case with --case."),
         )
     return Description.checked("statement", values, recorded)
+
+
+def without_words(error: DescriptionError, place: str) -> UsageError:
+    """What is wrong with a form, without a word of it: the message may quote what was typed."""
+    first = error.mistakes[0]
+    reason = first.plain or _("this can't be taken")
+    return UsageError(
+        _("{place}:{line}: {reason}").format(place=place, line=first.line, reason=reason),
+        hint=first.hint or _("Run it at a terminal to see why."),
+    )
 
 
 def _read_form(path: str, what: str, forms: list[tuple[Plain, str]]) -> tuple[bytes, str]:
@@ -176,7 +182,6 @@ def settle_originals(
 ) -> None:
     """Plain files that still lie where they were: told, and removed where that is wanted."""
     from archiver.cli.watch_status import is_watched
-    from archiver.statement import remove_original
 
     left = [(plain, digest) for plain, digest in originals if os.path.lexists(plain.path)]
     if not left:
@@ -193,8 +198,7 @@ def settle_originals(
     if not remove:
         output.hint(_("Give --remove-original, or remove them yourself, copies too."))
         return
-    for plain, digest in left:
-        remove_original(vault, item, plain, digest)
+    _remove(vault, item, left, output)
     text = ngettext("{count} plain file was removed", "{count} plain files were removed", len(left))
     output.say(text.format(count=len(left)))
     output.hint(
@@ -203,6 +207,22 @@ def settle_originals(
             " may stay. Only a disk that was encrypted all along keeps them from others."
         )
     )
+
+
+def _remove(vault: Any, item: str, left: Sequence[tuple[Plain, str]], output: Output) -> None:
+    """All that can be; then the first error is raised. Raises ArchiverError."""
+    from archiver.statement import remove_original
+
+    problems = []
+    for plain, digest in left:
+        try:
+            remove_original(vault, item, plain, digest)
+        except ArchiverError as error:
+            problems.append(error)
+    for problem in problems[1:]:
+        output.warning(problem.message)
+    if problems:
+        raise problems[0]
 
 
 def _wants_removal(output: Output) -> bool:

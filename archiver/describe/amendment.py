@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from archiver.describe.description import Description, canonical, strict_json
-from archiver.describe.fields import KINDS, SECRET, fields_of
+from archiver.describe.fields import KINDS, fields_of
 from archiver.describe.values import FieldError, check_fields
 from archiver.errors import FormatError
 from archiver.i18n import N_, _
@@ -104,11 +104,6 @@ class Amendment:
                 "set": dict(self.set),
             }
         )
-
-    @property
-    def makes_secret(self) -> bool:
-        """Whether its item stands nowhere in clear from now on."""
-        return self.set.get("confidentiality") in SECRET
 
 
 def _has_types(record: Mapping[str, Any]) -> bool:

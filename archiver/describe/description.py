@@ -80,8 +80,11 @@ class Description:
 
     @property
     def confidentiality(self) -> str:
-        """Who may see it; "restricted" where nobody said so yet."""
-        return str(self.values.get("confidentiality", CONFIDENTIALITIES[1]))
+        """Who may see it. Where nobody said so yet: "restricted"; of a statement "confidential",
+        since doubt is enough there.
+        """
+        unsaid = SECRET[0] if self.kind == "statement" else CONFIDENTIALITIES[1]
+        return str(self.values.get("confidentiality", unsaid))
 
     @property
     def is_secret(self) -> bool:

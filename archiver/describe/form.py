@@ -7,7 +7,6 @@ wrong. Limits: opens no file.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +17,7 @@ from archiver.describe.fields import KINDS, Field, fields_of
 from archiver.describe.values import FieldError, check_fields
 from archiver.errors import ArchiverError
 from archiver.i18n import _
-from archiver.tomlfile import TomlText, hint_for, line_of_error
+from archiver.tomlfile import LONG_KEY, TomlText, hint_for, line_of_error
 
 __all__ = ["DescriptionError", "Mistake", "read_form", "to_toml", "write_form"]
 
@@ -26,10 +25,6 @@ _MAX_MISTAKES = 100
 """More than a person reads; a hostile form has a hundred thousand."""
 _MAX_TABLES = 5000
 _LONG = 200
-_LONG_KEY = re.compile(
-    r"""(?<![\w-])(?:(?:[\w-]{1,200}|"[^"\n]{0,200}"|'[^'\n]{0,200}')[ \t]*\.[ \t]*){24}"""
-)
-"""A key of so many parts, which would take tomllib hours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +125,7 @@ def _text(data: bytes, place: str) -> TomlText:
             text = data.decode("utf-8-sig").replace("\r\n", "\n")
             if text.count("\n[") > _MAX_TABLES:
                 plain = _("it has too many tables")
-            elif found := _LONG_KEY.search(text):
+            elif found := LONG_KEY.search(text):
                 line, plain = text.count("\n", 0, found.start()) + 1, _("a key has too many parts")
             else:
                 return TomlText(text)

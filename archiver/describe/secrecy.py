@@ -31,8 +31,6 @@ def is_held_back(description: Description) -> bool:
     """Whether it may stand nowhere in clear: it says that it is confidential or sealed, or is
     a statement that doesn't say that it is neither.
     """
-    if description.kind == "statement":
-        return description.values.get("confidentiality") not in ("public", "restricted")
     return description.is_secret
 
 

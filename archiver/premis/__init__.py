@@ -18,7 +18,7 @@ from archiver.bag.proofs import SIGNED_FILE
 from archiver.catalog.model import GOOD, SEALED, Item
 from archiver.custody import CUSTODY_PATH, Link, parse_event
 from archiver.describe import Description
-from archiver.describe.fields import PURPOSES
+from archiver.describe.fields import PURPOSES, fields_of
 from archiver.errors import FormatError, NoIntactReplicaError, NotFoundError
 from archiver.i18n import _
 from archiver.premis.elements import (
@@ -54,7 +54,7 @@ _CONSENT = {
 
 def premis_of(vault: Vault, item: Item, description: Description | None) -> Iterator[str]:
     """The document, in pieces; ``description`` is what is said of the item now, None where
-    nothing may be told.
+    nothing may be told. Protected fields, which may name people, stay out.
 
     Raises NotFoundError where it was never sealed, NoIntactReplicaError where the vault's copy
     isn't what was sealed, LogError, StorageError.
@@ -89,6 +89,8 @@ class _Item:
     ) -> None:
         self._vault, self._item, self._description = vault, item, description
         self._report, self._bag = report, bag
+        if description is not None and description.is_secret:
+            self._description = None
         self._programs: set[str] = set()
         self._withdrawn: list[Grant] = []
 
@@ -109,7 +111,10 @@ class _Item:
     def _values(self) -> Mapping[str, Any]:
         if self._description is None:
             return {"kind": self._kind()} if self._kind() else {}
-        return {"kind": self._description.kind, **self._description.values}
+        kind = self._description.kind
+        protected = {key for key, one in fields_of(kind).items() if one.protected}
+        told = {k: v for k, v in self._description.values.items() if k not in protected}
+        return {"kind": kind, **told}
 
     def _kind(self) -> str:
         described = self._item.detail.get("description")

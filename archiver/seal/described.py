@@ -12,15 +12,18 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 
+from archiver.bag.encrypted import is_age_file
 from archiver.describe import DESCRIPTION_PATH, Description, read_form
 from archiver.describe.description import MAX_DESCRIPTION_BYTES
 from archiver.describe.moment import recorded_now
 from archiver.describe.secrecy import is_held_back
 from archiver.errors import FormatError, UsageError
-from archiver.filesystem import read_regular
+from archiver.filesystem import open_regular, read_regular
 from archiver.i18n import _
 
 __all__ = ["InClearError", "described_in", "description_fact", "description_files", "load_form"]
+
+_SEALED_PATH = DESCRIPTION_PATH + ".age"
 
 
 class InClearError(UsageError):
@@ -66,26 +69,49 @@ def described_in(bag: str) -> Description | None:
 def description_fact(bag: str, case: str) -> Mapping[str, str] | None:
     """What the log keeps of the description in the bag at ``bag``: kind, path, and the digest
     of the file as it lies there. In a bag of somebody else's: one that is no description, is
-    that of another case, or should not stand in clear, is none. Raises OSError.
+    that of another case, or should not stand in clear, is none. But a statement stays one,
+    whoever's it was: without this, nobody would ask for its witness's consent. Raises OSError.
     """
+    sealed = _sealed_digest(bag)
+    if sealed:
+        return {"kind": "statement", "path": _SEALED_PATH, "sha256": sealed}
     data = _read(bag)
     found = None if data is None else _parsed(data)
-    if data is None or found is None or is_held_back(found):
+    if data is None or found is None:
         return None
-    if found.values.get("case", case) != case:
+    is_ours = not is_held_back(found) and found.values.get("case", case) == case
+    if not is_ours and found.kind != "statement":
         return None
     digest = hashlib.sha256(data).hexdigest()
     return {"kind": found.kind, "path": DESCRIPTION_PATH, "sha256": digest}
 
 
+def _sealed_digest(bag: str) -> str:
+    """Of a description that is encrypted; "" where there is none. What else than a statement
+    it could be is not known, and doubt is enough.
+    """
+    path = _place(bag, _SEALED_PATH)
+    if not path:
+        return ""
+    with open(open_regular(path), "rb") as file:
+        if not is_age_file(file):
+            return ""
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _read(bag: str) -> bytes | None:
-    path = os.path.join(bag, DESCRIPTION_PATH)
+    path = _place(bag, DESCRIPTION_PATH)
+    return read_regular(path, MAX_DESCRIPTION_BYTES + 1) if path else None
+
+
+def _place(bag: str, name: str) -> str:
+    """Where a file of a bag lies; "" where it is none, or a link leads there."""
+    path = os.path.join(bag, name)
     for part in (os.path.dirname(path), path):
         if not os.path.lexists(part) or os.path.islink(part):
-            return None
-    if not os.path.isfile(path):
-        return None
-    return read_regular(path, MAX_DESCRIPTION_BYTES + 1)
+            return ""
+    return path if os.path.isfile(path) else ""
 
 
 def _parsed(data: bytes) -> Description | None:

@@ -30,6 +30,7 @@ from archiver.identify import (
 from archiver.policy import FormatPolicy, Policy
 from archiver.scan import INFECTED, scan_payload
 from archiver.seal import Examined
+from archiver.verify.formats import PUIDS
 
 __all__ = ["Examiner", "UnwantedError", "examining"]
 
@@ -176,9 +177,9 @@ def _refuse(records: Sequence[FormatRecord], policy: FormatPolicy) -> None:
 
 
 def _matches(record: FormatRecord, pattern: str) -> bool:
-    return record.puid == pattern or (
-        bool(record.mime) and fnmatchcase(record.mime.casefold(), pattern.casefold())
-    )
+    """As ``bag verify --policy`` judges it (:mod:`archiver.verify.formats`)."""
+    value = record.puid if pattern.startswith(PUIDS) else record.mime.casefold()
+    return bool(value) and fnmatchcase(value, pattern.casefold())
 
 
 @contextlib.contextmanager

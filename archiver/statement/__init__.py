@@ -403,15 +403,26 @@ def remove_original(vault: Vault, item: str, plain: Plain, sha256: str) -> None:
             _("{item} is not intact: nothing was removed").format(item=item),
             hint=_("See 'archiver audit'."),
         )
+    if os.path.islink(plain.path):
+        raise SourceError(
+            _("{file} is a link: what it leads to was not removed").format(file=plain.label)
+        )
     with _opened(plain) as file:
         same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    if not same:
-        raise SourceError(
-            _("{file} is not what was sealed: it was not removed").format(file=plain.label)
-        )
+        found = os.fstat(file.fileno())
     try:
+        if not same or _state(os.lstat(plain.path)) != _state(found):
+            raise SourceError(
+                _("{file} is not what was sealed: it was not removed").format(file=plain.label)
+            )
         os.unlink(plain.path)
     except OSError as error:
         raise SourceError(
             _("{file} can't be removed: {reason}").format(file=plain.label, reason=error.strerror)
         ) from None
+    if found.st_nlink > 1:
+        raise SourceError(
+            _("{file} was removed, and is still there under another name (a hard link)").format(
+                file=plain.label
+            )
+        )

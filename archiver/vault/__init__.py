@@ -24,7 +24,6 @@ import json
 import os
 import re
 import time
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -47,6 +46,7 @@ from archiver.filesystem import (
 )
 from archiver.i18n import _
 from archiver.storage.local import LocalStorage
+from archiver.tomlfile import TomlText
 
 __all__ = ["CASE", "CUSTODY", "Vault", "check_case", "create_vault", "open_vault"]
 
@@ -308,7 +308,7 @@ def open_vault(path: str, catalog: str = "") -> Vault:
             hint=_("Make one with 'archiver init VAULT', or name one: --vault DIR."),
         ) from error
     try:
-        config = tomllib.loads(data.decode("utf-8"))
+        config = TomlText(data.decode("utf-8")).table
         layout, identifier, policy = (config[key] for key in ("layout", "identifier", "policy"))
         if not isinstance(policy, str) or not _IDENTIFIER.fullmatch(identifier):
             raise TypeError

@@ -9,7 +9,8 @@ import os
 import re
 import shutil
 
-from archiver.errors import storage_error
+from archiver.errors import VaultError, storage_error
+from archiver.i18n import _
 from archiver.vault import Vault
 
 __all__ = ["DERIVED", "derived_directory", "forget_derived"]
@@ -19,10 +20,18 @@ _ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 
 
 def derived_directory(vault: Vault, item: str) -> str:
-    """Where an item's derivatives lie. Raises ValueError where that is no item's name."""
+    """Where an item's derivatives lie. Raises ValueError where that is no item's name,
+    VaultError where a link would lead out of the vault.
+    """
     if not _ITEM.fullmatch(item):
         raise ValueError(f"no item's number: {item}")
-    return os.path.join(vault.path, DERIVED, item)
+    top = os.path.join(vault.path, DERIVED)
+    if os.path.islink(top):
+        raise VaultError(
+            _("{path} is a link; what is kept here must lie here").format(path=top),
+            hint=_("Take it away: what lies there can be made again."),
+        )
+    return os.path.join(top, item)
 
 
 def forget_derived(vault: Vault, item: str) -> None:

@@ -110,6 +110,8 @@ def _put_in_place(new: str, path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     remove_companions(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{path}-journal")
     os.rename(new, path)
     sync_directory(os.path.dirname(path))
 

@@ -141,8 +141,14 @@ class _Found:
                 hint=_("Name the directory with the amendments; an export ends in .amendments."),
             ) from error
         for name in self._names:
-            if not _RECORD.fullmatch(name):
+            if not self._can_be(name):
                 self.problem(name, _("it is no amendment"))
+
+    def _can_be(self, name: str) -> bool:
+        """Whether it is named as a record is, or the signature of one that is there."""
+        told = _RECORD.fullmatch(name)
+        record = name.removesuffix(SIGNATURE_ENDING)
+        return told is not None and int(told[1]) > 0 and record in self._names
 
     def problem(self, name: str, text: str) -> None:
         """Note it."""
@@ -190,10 +196,12 @@ def _description(
     bag: str, facts: BagFacts, max_expansion: int, found: _Found
 ) -> tuple[Description | None, str, bool]:
     """The description in the bag, the digest of its file, and whether it is encrypted. One
-    that no tag manifest lists is none.
+    that no tag manifest lists, or none that is signed, is none; where there are two, the
+    encrypted one counts.
     """
-    for path in (DESCRIPTION_PATH, DESCRIPTION_PATH + SEALED_ENDING):
-        if path not in facts.tag_files:
+    listed = facts.tag_files - set(facts.unsigned_tag_files)
+    for path in (DESCRIPTION_PATH + SEALED_ENDING, DESCRIPTION_PATH):
+        if path not in listed:
             continue
         secret, digest = path.endswith(SEALED_ENDING), ""
         try:

@@ -19,12 +19,12 @@ from archiver.i18n import N_
 from archiver.policy import Policy
 from archiver.verify.reading import lines_of
 
-__all__ = ["FORMATS_PATH", "check_formats"]
+__all__ = ["FORMATS_PATH", "PUIDS", "check_formats"]
 
 FORMATS_PATH = "metadata/formats.jsonl"
 _SCHEMA = "archiver/formats/1"
 _MAX_LINE = 1 << 20
-_PUIDS = ("fmt/", "x-fmt/")
+PUIDS = ("fmt/", "x-fmt/")
 _SHAPE = N_("it isn't JSON with path, puid, mime and outcome")
 
 
@@ -43,7 +43,7 @@ class _Format:
         """Whether one of ``patterns`` fits; None where that can't be told."""
         known = True
         for pattern in patterns:
-            value = self.puid if pattern.startswith(_PUIDS) else self.mime
+            value = self.puid if pattern.startswith(PUIDS) else self.mime
             if value and fnmatchcase(value, pattern):
                 return True
             known = known and bool(value)
@@ -61,8 +61,8 @@ def check_formats(
         sealed = FORMATS_PATH + ".age" in listed
         findings.add("U-POL-024" if sealed else "U-POL-023", FORMATS_PATH, policy=name)
         return
-    unseen = {path for listing in tree.walk(Findings(), payload=True) for path in listing.paths()}
-    number = 0
+    there = {path for listing in tree.walk(Findings(), payload=True) for path in listing.paths()}
+    unseen, number = set(there), 0
     try:
         for line in lines_of(tree, FORMATS_PATH, _MAX_LINE):
             number += 1
@@ -73,6 +73,8 @@ def check_formats(
             found = _parse(record)
             unseen.discard(found.path)
             _judge(policy, found, findings)
+            if found.path not in there:  # or its name has no text: then it is unseen, too
+                findings.add("U-POL-022", found.path, policy=name)
     except ValueError as error:
         reason = str(error)
         findings.add("E-POL-025", FORMATS_PATH, line=number, reason=reason)

@@ -21,7 +21,7 @@ from archiver.errors import FormatError
 from archiver.findings import Findings
 from archiver.i18n import N_
 from archiver.policy import DescribePolicy, Policy
-from archiver.verify.formats import check_formats
+from archiver.verify.formats import FORMATS_PATH, check_formats
 from archiver.verify.reading import lines_of, read_limited
 
 if TYPE_CHECKING:  # cryptography costs start-up time
@@ -31,6 +31,8 @@ __all__ = ["IDENTITY_PATH", "check_policy", "find_owed", "find_plain"]
 
 IDENTITY_PATH = "data/identity.age"
 SEALED_SUFFIX = ".age"
+_TELLING = frozenset({FORMATS_PATH, "metadata/description.toml"})
+"""What tells of a secret item as its description does: where it was, who made it."""
 
 
 def check_policy(
@@ -45,6 +47,9 @@ def check_policy(
     check_formats(policy, tree, listed, findings)
     _check_scan(policy, tree, listed, findings)
     _check_encryption(policy, tree, findings, secret=secret)
+    if secret and policy.encryption.payload != "never":
+        for path in sorted(facts.tag_files & _TELLING):
+            findings.add("E-POL-040", path, policy=policy.name)
 
 
 def find_owed(policy: Policy, bag: str) -> Findings:

@@ -103,7 +103,7 @@ def test_a_policy_that_judges_formats_and_the_switch() -> None:
     assert "--no-identify" in raised.value.hint
 
 
-@pytest.mark.parametrize("pattern", ["image/*", "image/png", "fmt/11", "IMAGE/PNG"])
+@pytest.mark.parametrize("pattern", ["image/*", "image/png", "fmt/11", "fmt/1*", "IMAGE/PNG"])
 def test_a_refused_format_stops_the_bag(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(SourceError, match=r"data/a\.png: .*fmt/11") as raised:
         sealed(tmp_path, {"a.png": PNG, "b.txt": b"b"}, policy(refused=(pattern,)))

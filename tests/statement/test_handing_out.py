@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,13 @@ import pytest
 
 from archiver.amend import Wanted, amend
 from archiver.consent import ConsentError, Permission
+from archiver.describe import DESCRIPTION_PATH, Description
 from archiver.errors import PolicyError
 from archiver.export import ExportRequest, export
 from archiver.policy import load_policy
 from archiver.receipt import parse_receipt
 from archiver.vault.check import check_logs
+from tests.helpers import Bag
 from tests.sealing import NOW, make_source
 from tests.statement.scene import CASE, FORM, ITEM, NAME, Scene
 from tests.vault.looking import links
@@ -296,3 +301,47 @@ def test_an_item_that_was_said_to_be_a_statement_later_is_one(scene: Scene) -> N
     amend(scene.vault, scene.item(), wanted, NOW, policy=load_policy("default"))
     for more, code in (((), 4), (("--for", "media"), 4), (("--for", "court"), 0)):
         assert hand_out(scene, *more).code == code
+
+
+def test_a_catalog_that_somebody_changed_lets_no_statement_out(scene: Scene) -> None:
+    scene.take()
+    with contextlib.closing(sqlite3.connect(scene.vault.catalog)) as catalog, catalog:
+        (text,) = catalog.execute("SELECT detail FROM bags").fetchone()
+        detail = json.loads(text)
+        del detail["description"]
+        catalog.execute("UPDATE bags SET detail = ?", (json.dumps(detail),))
+        catalog.execute("DELETE FROM descriptions")
+    done = hand_out(scene)
+    assert (done.code, "for what purpose" in done.err) == (4, True), done.err
+    assert not list(scene.base.glob("out-*"))
+
+
+def test_a_statement_that_was_taken_over_is_still_one(scene: Scene) -> None:
+    scene.take()
+    copy = scene.base / "received"
+    assert scene.run("export", ITEM, copy, "--for", "lawyer", *key(scene)).code == 0
+    words = ("ingest", copy, "--adopt", "--case", "d", "--unsigned")
+    assert scene.run(*words).code == 0
+    done = hand_out(scene, item="d-E-0001")
+    assert (done.code, "for what purpose" in done.err) == (4, True), done.err
+    done = hand_out(scene, "--for", "media", *key(scene), item="d-E-0001")
+    assert (done.code, "has not consented" in done.err) == (4, True), done.err
+    assert check_logs(scene.vault).problems == ()
+
+
+@pytest.mark.parametrize("open_to", ["restricted", ""])
+def test_nor_is_one_in_clear_another_thing_in_another_house(scene: Scene, open_to: str) -> None:
+    said = {"witness_code": "W-07", "title": "Peregrina", "case": "x", "consent": {"media": "no"}}
+    said |= {"confidentiality": open_to} if open_to else {}
+    description = Description.checked("statement", said)
+    made = Bag({"data/a.txt": b"a"}, tag_files={DESCRIPTION_PATH: description.to_bytes()})
+    bag = made.write(scene.base / "received")
+    assert scene.run("ingest", bag, "--adopt", "--case", "d", "--unsigned").code == 0
+    done = hand_out(scene, item="d-E-0001")
+    assert (done.code, "for what purpose" in done.err) == (4, True), done.err
+    done = hand_out(scene, "--for", "media", item="d-E-0001")
+    assert (done.code, "has not consented" in done.err) == (4, True), done.err
+    found = scene.run("search", "Peregrina").out
+    assert ("Peregrina" in found) == bool(open_to)
+    index = Path(scene.vault.search_index).read_bytes()
+    assert (b"peregrina" in index.lower()) == bool(open_to)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -814,3 +816,50 @@ def test_a_protected_key_asks_for_its_passphrase(
     scene.take("--recipient", done.out.strip())
     monkeypatch.setattr("archiver.cli.keys.prompt", lambda _text: b"correct horse battery")
     assert scene.run("statement", "open", ITEM, "--identity", "p.key").code == 0
+
+
+def test_a_link_is_not_removed_in_the_place_of_what_it_leads_to(scene: Scene) -> None:
+    link = scene.home / "link.txt"
+    link.symlink_to(scene.files[0])
+    done = scene.run(*scene.words("--remove-original", files=[link, scene.files[1]]))
+    assert (done.code != 0, "is a link" in done.err) == (True, True), done.err
+    assert scene.files[0].exists()
+    assert not scene.files[1].exists()
+    assert not (scene.home / "form.toml").exists()
+
+
+def test_another_name_of_a_removed_file_is_told(scene: Scene) -> None:
+    other = scene.home / "other.txt"
+    os.link(scene.files[0], other)
+    done = scene.run(*scene.words("--remove-original"))
+    assert (done.code != 0, "under another name" in done.err) == (True, True), done.err
+    assert other.exists()
+    assert not any(one.exists() for one in scene.files)
+
+
+def test_what_takes_a_files_place_while_it_is_proved_stays(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.take()
+    path, data = scene.files[0], scene.files[0].read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+
+    opened = module._opened
+
+    @contextlib.contextmanager
+    def swapped(plain: Plain) -> Iterator[Any]:
+        with opened(plain) as file:
+            yield file
+        path.rename(scene.home / "moved")
+        path.write_bytes(b"something new")
+
+    monkeypatch.setattr(module, "_opened", swapped)
+    with pytest.raises(SourceError):
+        remove_original(scene.vault, ITEM, Plain(str(path), "file 1"), digest)
+    assert path.read_bytes() == b"something new"
+
+
+@pytest.mark.parametrize("text", ["a." * 100_000 + "b = 1", "x = " + "[" * 100_000])
+def test_a_hostile_identity_form_takes_no_memory(text: str) -> None:
+    with pytest.raises(UsageError, match="not shown"):
+        read_identity_form(text.encode(), "f")

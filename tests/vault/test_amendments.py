@@ -27,7 +27,7 @@ from archiver.vault.log import CaseLog
 from archiver.vault.records import Records, reading
 from tests.helpers import run
 from tests.sealing import NOW, Office, write_key
-from tests.vault.describing import KEY, SECRET_HINT, VIDEO, amend, overwrite, records
+from tests.vault.describing import KEY, SECRET_HINT, VIDEO, amend, holds, overwrite, records
 from tests.vault.looking import append, items, links
 
 ITEM = "a-E-0001"
@@ -971,3 +971,31 @@ def test_keys_of_others(amended: Vault, office: Office, capsys: pytest.CaptureFi
     words = ("--set", "title=x", "--reason", "seen", "--key", "keys/ben.key")
     assert run(capsys, "describe", "amend", ITEM, *words).code == 0
     assert problems(amended, anchors=office.anchors()) == []
+
+
+def test_a_statement_of_which_nobody_said_who_may_see_it_is_not_written_in_clear(
+    filled: Vault, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "form.toml").write_text('kind = "statement"\ntitle = "Xochiquetzal"\n')
+    done = amend(capsys, ITEM, "--form", "form.toml")
+    assert (done.code, SECRET_HINT in done.err) == (2, True), done.err
+    done = amend(capsys, ITEM, "--kind", "statement", "title=Xochiquetzal")
+    assert (done.code, "command line" in done.err) == (2, True), done.err
+    assert holds(Path(filled.path), "Xochiquetzal") == []
+    (tmp_path / "form.toml").write_text(
+        'kind = "statement"\ntitle = "Xochiquetzal"\nconfidentiality = "restricted"\n'
+    )
+    assert amend(capsys, ITEM, "--form", "form.toml").code == 0
+    done = amend(capsys, ITEM, "--remove", "confidentiality")
+    assert (done.code, SECRET_HINT in done.err) == (2, True), done.err
+
+
+def test_mistakes_in_a_secret_items_form_are_not_repeated(
+    filled: Vault, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "form.toml").write_text('kind = "statement"\nevent_time = "Xochiquetzal"\n')
+    done = amend(capsys, ITEM, "--form", "form.toml")
+    assert done.code == 2
+    assert "Xochiquetzal" not in done.err
+    assert "form.toml" not in done.err
+    assert ":2:" in done.err

@@ -13,13 +13,16 @@ import pytest
 
 from archiver.derive import is_open, make_thumbnails
 from archiver.describe import Description
-from archiver.errors import StorageError
+from archiver.encrypt import new_identity
+from archiver.errors import StorageError, VaultError
 from archiver.identify.thumbnail import Thumbnail, decoded
 from archiver.policy import FormatPolicy
 from archiver.vault import Vault, create_vault
 from archiver.vault.derived import forget_derived
+from tests.helpers import run
 from tests.identify.hostile import hostile_files, picture
 from tests.identify.looking import none_left
+from tests.vault.describing import amend
 
 pytest.importorskip("PIL")
 WANTED = FormatPolicy(thumbnails=True, seconds=5)
@@ -137,3 +140,39 @@ def test_a_place_that_cannot_be_written(vault: Vault) -> None:
     with pytest.raises(StorageError):
         made(vault)
     shutil.rmtree(vault.bag_path("c", "c-E-0001"))
+
+
+def test_what_became_secret_gets_none_though_its_bag_is_made_again_of(
+    filled: Vault, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photo").mkdir()
+    (tmp_path / "photo/a.png").write_bytes(picture("PNG"))
+    (tmp_path / "form.toml").write_text('kind = "photograph"\nconfidentiality = "public"\n')
+    _text, recipient = new_identity()
+    policy = f'extends = "default"\n[encryption]\nrecipients = ["{recipient}"]\n'
+    (tmp_path / "p.toml").write_text(f"{policy}[formats]\nthumbnails = true\n")
+    config = Path(filled.path, "vault.toml")
+    path = tmp_path / "p.toml"
+    config.write_text(config.read_text().replace('"default"', f'"{path}"'))
+    words = ("ingest", "photo", "--case", "c", "--unsigned", "--describe", "form.toml")
+    assert run(capsys, *words).code == 0
+    place = Path(filled.path, "derived/c-E-0001")
+    assert (place / "0001.jpg").exists()
+    done = amend(capsys, "c-E-0001", "confidentiality=confidential", signed=False)
+    assert done.code == 0, done.err
+    assert not place.exists()
+    run(capsys, *words)
+    assert not place.exists()
+
+
+def test_a_link_out_of_the_vault_is_not_followed(vault: Vault, tmp_path: Path) -> None:
+    describe(vault, "public")
+    outside = tmp_path / "outside"
+    (outside / "c-E-0001").mkdir(parents=True)
+    (outside / "c-E-0001/mine.jpg").write_bytes(b"mine")
+    Path(vault.path, "derived").symlink_to(outside)
+    with pytest.raises(VaultError):
+        made(vault)
+    with pytest.raises(VaultError):
+        forget_derived(vault, "c-E-0001")
+    assert os.listdir(outside / "c-E-0001") == ["mine.jpg"]

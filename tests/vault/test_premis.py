@@ -261,3 +261,16 @@ def test_a_tag_file_that_is_gone_is_not_told_on(file: str, filled: Vault) -> Non
     (bag / file).rename(bag.parent / "away")
     with pytest.raises(NoIntactReplicaError):
         written(filled, "a-E-0001")
+
+
+def test_who_is_named_in_a_protected_field_is_not_told(filled: Vault) -> None:
+    said = {"title": "Patio", "filmed_by": "Xochiquetzal", "collected_by": "Xochiquetzal"}
+    text = written(filled, "a-E-0001", Description.checked("video", said))
+    assert "Patio" in text
+    assert "Xochiquetzal" not in text
+
+
+def test_a_secret_description_that_stands_in_clear_is_not_told_on(filled: Vault) -> None:
+    said = {"title": "Patio", "consent": {"media": "no"}}
+    text = written(filled, "a-E-0001", Description.checked("statement", said))
+    assert "Patio" not in text
