@@ -11,7 +11,6 @@ import typer
 from archiver.cli.amend import amend_item, reason_option, unsigned_option
 from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option
-from archiver.cli.ingest import derive, refuse_unknown, refuse_unsigned
 from archiver.cli.options import (
     identify_option,
     key_dir_option,
@@ -23,6 +22,7 @@ from archiver.cli.options import (
 )
 from archiver.cli.output import Output, printable
 from archiver.cli.owed import tell_owed
+from archiver.cli.taking import derive, refuse_unknown, refuse_unsigned
 from archiver.cli.vault import catalog_option, find_vault, vault_option
 from archiver.errors import UsageError
 from archiver.i18n import _

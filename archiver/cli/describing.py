@@ -43,6 +43,8 @@ class Described:
     description: Description | None = None
     files: dict[str, bytes]
     draft: Draft | None = None
+    secret: bool = False
+    """Then there are no files: what is said is to be encrypted."""
 
     def used(self) -> None:
         """The draft isn't needed any more."""
@@ -59,15 +61,19 @@ def find_description(
     now: datetime,
     case: str = "",
     allow: Callable[[Description], object] = lambda _description: None,
+    encrypts: bool = False,
 ) -> Described:
-    """What ``--describe`` and ``--ask`` say. ``allow`` raises where what it says can't be so.
-    Raises ArchiverError.
+    """What ``--describe`` and ``--ask`` say. ``allow`` raises where what it says can't be so;
+    ``encrypts``: what a form says may be secret. Raises ArchiverError.
     """
     if not form and not ask:
         return Described(files={})
     from archiver.seal.described import description_files, load_form
 
     given = load_form(form, now, case=case) if form else None
+    if given is not None and given.is_secret and encrypts and not ask:
+        allow(given)
+        return Described(description=given, files={}, secret=True)
     if given is not None:
         description_files(given)
     draft = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
+from archiver.cli.bag_sign import code_of_stamps, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
     identify_option,
@@ -18,6 +18,7 @@ from archiver.cli.options import (
 )
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.cli.owed import tell_owed
+from archiver.cli.taking import derive, made_json, refuse_unknown, refuse_unsigned
 from archiver.cli.vault import (
     catalog_option,
     check_reason,
@@ -25,10 +26,10 @@ from archiver.cli.vault import (
     find_vault,
     vault_option,
 )
-from archiver.errors import ArchiverError, UsageError
+from archiver.errors import UsageError
 from archiver.i18n import _
 
-__all__ = ["add_ingest", "add_withdraw", "derive", "refuse_unknown", "refuse_unsigned"]
+__all__ = ["add_ingest", "add_withdraw"]
 
 
 def add_ingest(app: typer.Typer, summary: str) -> None:
@@ -95,9 +96,11 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
         ] = False,
     ) -> int:
+        from dataclasses import replace
         from datetime import UTC, datetime
 
         from archiver.cli.keys import sealing_for
+        from archiver.cli.secret import encrypts, take_secret
         from archiver.describe.owed import checked_policy
         from archiver.ingest import IngestOptions
         from archiver.seal import CreateOptions
@@ -118,7 +121,6 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         chosen, now = checked_policy(policy or opened.policy), datetime.now(UTC)
         refuse_unsigned(key or [], chosen, unsigned=unsigned)
         plan = None if adopt else _plan(opened, case, sources, output, encode_names=encode_names)
-        _refuse_plain(plan, sources, chosen)
         described = find_description(
             describe,
             ask=ask,
@@ -127,7 +129,10 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             now=now,
             case=case,
             allow=lambda found: refuse_unknown(opened, found),
+            encrypts=encrypts(chosen),
         )
+        if not described.secret:
+            _refuse_plain(plan, sources, chosen)
         sealing = None
         if key:
             sealing = sealing_for(
@@ -139,16 +144,15 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
                 now,
                 require_stamp=chosen.proof.time_stamps > 0,
             )
+        create = CreateOptions(
+            policy=chosen, now=now, identifier="", sealing=sealing, tag_files=described.files
+        )
+        options = IngestOptions(create=create, again=again, wait_seconds=wait)
+        if described.secret:
+            secret = described.description
+            return take_secret(opened, case, sources, secret, options, output, as_json=as_json)
         with examining(chosen, identify=identify) as examiner:
-            create = CreateOptions(
-                policy=chosen,
-                now=now,
-                identifier="",
-                sealing=sealing,
-                tag_files=described.files,
-                examine=examiner,
-            )
-            options = IngestOptions(create=create, again=again, wait_seconds=wait)
+            options = replace(options, create=replace(create, examine=examiner))
             made = _take_in(opened, case, sources, plan, options, output)
         described.used()
         for warning in examiner.warnings if examiner else ():
@@ -156,44 +160,14 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         derive(opened, case, made.item, chosen.formats, output)
         stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
         if as_json:
-            output.json(
-                {
-                    "schema": "archiver/ingest/1",
-                    "id": made.item,
-                    "path": made.path,
-                    "payload_files": made.payload_files,
-                    "payload_bytes": made.payload_bytes,
-                    "signed": sealing is not None,
-                    "recovered": made.recovered,
-                    "time_stamps": stamps_json(stamps),
-                    **(examiner.summary if examiner else {}),
-                }
-            )
+            more = examiner.summary if examiner else {}
+            output.json({**made_json(made, sealing, stamps), **more})
         else:
             size = human_size(made.payload_bytes)
             output.line(f"{made.item}: {count_files(made.payload_files)}, {size}")
         tell_stamps(stamps, output, as_json=as_json)
         tell_owed(chosen, made.path, output)
         return code_of_stamps(sealing, stamps, chosen, output)
-
-
-def refuse_unknown(vault: Any, description: Any) -> None:
-    """Raises UsageError where it was made from what isn't in the vault."""
-    from archiver.ingest.derivations import refuse_unknown_sources
-
-    refuse_unknown_sources(vault, description)
-
-
-def derive(vault: Any, case: str, item: str, formats: Any, output: Output) -> None:
-    """Thumbnails, where the policy wants them; the item is sealed whether or not."""
-    if not formats.thumbnails:
-        return
-    from archiver.derive import make_thumbnails
-
-    try:
-        make_thumbnails(vault, case, item, formats)
-    except ArchiverError as error:
-        output.warning(_("no thumbnails: {reason}").format(reason=error.message))
 
 
 def _plan(vault: Any, case: str, sources: list[str], output: Output, *, encode_names: bool) -> Any:
@@ -229,20 +203,6 @@ def _take_in(
         return ingest(vault, case, sources, plan, options, progress=progress, say=output.say)
     finally:
         progress.clear()
-
-
-def refuse_unsigned(keys: list[str], policy: Any, *, unsigned: bool) -> None:
-    """Raises UsageError where it is neither said who signs nor that nobody does."""
-    if unsigned and (keys or policy.proof.signatures):
-        raise UsageError(
-            _("--unsigned doesn't go with --key or a policy that requires signatures"),
-            hint=_("See 'archiver ingest --help'."),
-        )
-    if not unsigned and len(set(keys)) < max(1, policy.proof.signatures):
-        raise UsageError(
-            _("a vault keeps sealed bags, and no key was given"),
-            hint=_("Name who signs with --key NAME, or say --unsigned."),
-        )
 
 
 def add_withdraw(app: typer.Typer, summary: str) -> None:

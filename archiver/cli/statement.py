@@ -26,7 +26,7 @@ from archiver.secrecy import guarded
 if TYPE_CHECKING:
     from archiver.statement import Keys, Statement, Taken
 
-__all__ = ["statement_app"]
+__all__ = ["statement_app", "take_statement"]
 
 
 def statement_app(settings: dict[str, Any], summary: str) -> typer.Typer:
@@ -145,8 +145,8 @@ def _add_new(app: typer.Typer) -> None:
     ) -> int:
         from datetime import UTC, datetime
 
-        from archiver.cli.ingest import refuse_unsigned
         from archiver.cli.keys import sealing_for
+        from archiver.cli.taking import refuse_unsigned
         from archiver.ingest import IngestOptions
         from archiver.policy import load_policy
         from archiver.seal import CreateOptions
@@ -195,7 +195,7 @@ def _add_new(app: typer.Typer) -> None:
             _tell_missing(statement, chosen, output)
             create = CreateOptions(policy=chosen, now=now, identifier="", sealing=sealing)
             options = IngestOptions(create=create, wait_seconds=wait)
-            taken = _take(opened, case, statement, keys, options, output)
+            taken = take_statement(opened, case, statement, keys, options, output)
             made = taken.ingested
             stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
             left = [*taken.originals, *forms]
@@ -240,9 +240,10 @@ def _tell_missing(statement: Statement, policy: Any, output: Output) -> None:
         output.warning(text.format(fields=", ".join(missing)))
 
 
-def _take(
+def take_statement(
     vault: Any, case: str, statement: Statement, keys: Keys, options: Any, output: Output
 ) -> Taken:
+    """Take it, and show how far that is; what killed runs had left is told."""
     from archiver.cli.progress import progress_for
     from archiver.statement import take
 

@@ -1,8 +1,8 @@
 """What a description becomes in a bag.
 
 Job: the one place where a description is put into tag files, and where one is kept out that
-may not stand in clear. Limits: encrypts nothing; who does hands in the ciphertext as a tag
-file of its own and never comes here.
+may not stand in clear. Limits: encrypts nothing; who does (:mod:`archiver.statement`) hands in
+the ciphertext as a tag file of its own and never comes here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ def description_files(description: Description | None) -> dict[str, bytes]:
     if is_held_back(description):
         raise InClearError(
             _("the description is that of something confidential: it can't be put in clear"),
-            hint=_("Take it in with 'archiver statement new', which encrypts it."),
+            hint=_(
+                "A statement: 'archiver statement new'. Anything else: 'archiver ingest' with a"
+                " policy whose [encryption] names recipients and escrow."
+            ),
         )
     return {DESCRIPTION_PATH: description.to_bytes()}
 

@@ -37,6 +37,7 @@ from archiver.statement.envelope import (
     FORMATS_PATH,
     IDENTITY_PATH,
     MAX_FILES,
+    STATEMENT,
     Contents,
     PlainFile,
     identity_record,
@@ -86,8 +87,9 @@ class Plain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What is to be taken: the description of the kind "statement", who the witness is (None:
-    that isn't kept), the payload; ``formats`` are records of the plain files' formats.
+    """What is to be taken: its description, who the witness is (None: that isn't kept), the
+    payload; ``formats`` are records of the plain files' formats. What is confidential or sealed
+    and no statement of a witness is taken in the same way, and has no code.
     """
 
     description: Description
@@ -96,8 +98,15 @@ class Statement:
     formats: bytes = b""
 
     @property
+    def kind(self) -> str:
+        """What stands in clear beside the code."""
+        return self.description.kind
+
+    @property
     def code(self) -> str:
-        """The witness's code. Raises UsageError."""
+        """The witness's code; "" where it is no witness's. Raises UsageError."""
+        if self.kind != STATEMENT:
+            return ""
         return check_code(str(self.description.values.get("witness_code", "")))
 
 
@@ -176,13 +185,15 @@ def take(
         finally:
             shown.clear()
         plan = plan_sources([staged.payload], vault.bag_path(case, "new"), PlanOptions())
-        info = BagInfo(((KIND_LABEL, "statement"), (CODE_LABEL, statement.code)))
+        code = ((CODE_LABEL, statement.code),) if statement.code else ()
+        info = BagInfo(((KIND_LABEL, statement.kind), *code))
         create = replace(
             options.create,
             info=info,
             tag_files={**options.create.tag_files, **made.tag_files},
         )
-        fact = description_fact(made.tag_files[DESCRIPTION_PATH], statement.code)
+        data = made.tag_files[DESCRIPTION_PATH]
+        fact = description_fact(data, statement.kind, statement.code)
         with _withdrawn_unless_done(vault, case, staged.key, options):
             ingested = ingest(
                 vault,
@@ -199,8 +210,8 @@ def take(
 
 def _check(statement: Statement, options: IngestOptions) -> None:
     policy, description = options.create.policy, statement.description
-    if description.kind != "statement":
-        raise UsageError(_("the description is none of a statement"))
+    if description.kind != STATEMENT and (not description.is_secret or statement.identity):
+        raise UsageError(_("the description is none of a statement, or of anything secret"))
     statement.code  # noqa: B018  # it is checked
     if policy.encryption.payload == "never":
         raise PolicyError(

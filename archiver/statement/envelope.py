@@ -28,6 +28,7 @@ __all__ = [
     "IDENTITY_PATH",
     "MAX_FILES",
     "MAX_RECORD_BYTES",
+    "STATEMENT",
     "Contents",
     "PlainFile",
     "parse_contents",
@@ -39,6 +40,8 @@ __all__ = [
 FILES_PATH, IDENTITY_PATH = "data/files.json.age", "data/identity.age"
 DESCRIPTION_PATH, FORMATS_PATH = "metadata/description.json.age", "metadata/formats.jsonl.age"
 MAX_FILES = 1000
+STATEMENT = "statement"
+"""The kind whose items tell a witness's code in clear."""
 MAX_RECORD_BYTES = 1 << 20
 _FILES_SCHEMA, _IDENTITY_SCHEMA = "archiver/statement-files/1", "archiver/identity/1"
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -49,6 +49,7 @@ from archiver.statement.envelope import (
     FILES_PATH,
     IDENTITY_PATH,
     MAX_RECORD_BYTES,
+    STATEMENT,
     Contents,
     PlainFile,
     parse_contents,
@@ -93,8 +94,8 @@ def open_statement(tree: BagTree, identities: Identities) -> Opened:
     if hashlib.sha256(cipher).hexdigest() != contents.others[DESCRIPTION_PATH]:
         raise _exchanged(DESCRIPTION_PATH)
     description = Description.parse(decrypt_bytes(cipher, identities, MAX_DESCRIPTION_BYTES))
-    said = (description.kind, description.values.get("witness_code"))
-    if said != ("statement", contents.code):
+    code = description.values.get("witness_code", "")
+    if code != contents.code or bool(code) != (description.kind == STATEMENT):
         raise FormatError(_("the description is of another statement"))
     _compare_names(tree, contents)
     return Opened(description, contents)

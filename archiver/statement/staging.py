@@ -26,6 +26,7 @@ from typing import Any, Self
 
 from archiver.catalog.model import BEGUN, Item
 from archiver.custody import Event
+from archiver.describe import KINDS
 from archiver.errors import VaultError, storage_error
 from archiver.filesystem import read_regular
 from archiver.i18n import _
@@ -100,11 +101,13 @@ class Staged:
         return open(os.open(place, flags, 0o600), "wb", buffering=0)
 
 
-def description_fact(data: bytes, code: str) -> dict[str, str]:
-    """What the log keeps of a statement's description, which are the bytes of its ciphertext."""
+def description_fact(data: bytes, kind: str, code: str) -> dict[str, str]:
+    """What the log keeps of a description, which are the bytes of its ciphertext. ``code`` is
+    the witness's, "" where it is no statement's.
+    """
     return {
-        "code": code,
-        "kind": "statement",
+        **({"code": code} if code else {}),
+        "kind": kind,
         "path": DESCRIPTION_PATH,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
@@ -158,19 +161,19 @@ def end_of(vault: Vault, case: str, key: str, options: IngestOptions) -> list[It
 
 def _take_over(vault: Vault, item: Item, path: str, options: IngestOptions) -> None:
     """A bag that appeared just before its run was killed."""
-    codes: list[str] = []
+    clear: dict[str, str] = {}
 
     def made_it(place: str, one: Item, report: VerificationReport) -> bool:
-        elements = report.facts.info.elements
-        codes.extend(value for label, value in elements if label == CODE_LABEL)
-        return is_named(place, one, report) and (KIND_LABEL, "statement") in elements
+        clear.update(report.facts.info.elements)
+        return is_named(place, one, report) and clear.get(KIND_LABEL) in KINDS
 
     payload = check_left(path, item, made_it, replace(options.create, sealing=None))
     try:
         data = read_regular(os.path.join(path, *DESCRIPTION_PATH.split("/")), MAX_RECORD_BYTES * 2)
     except OSError as error:
         raise VaultError(_("{path} can't be read back").format(path=path)) from error
-    more = {"description": description_fact(data, codes[0] if codes else "")}
+    fact = description_fact(data, clear[KIND_LABEL], clear.get(CODE_LABEL, ""))
+    more = {"description": fact}
     whole = Payload(payload.files, payload.size_bytes, more)
     event = Event(type="ingestion end", at=options.create.now, detail=facts(path, item, whole))
     end(vault, item.case, [(item, event)], options)
