@@ -30,7 +30,7 @@ from archiver.errors import (
 )
 from archiver.ingest import IngestOptions
 from archiver.policy import EncryptionPolicy, Policy
-from archiver.statement import Keys, Plain, Statement, check_keys, remove_original, take
+from archiver.statement import Keys, Plain, Statement, check_keys, making, remove_original, take
 from archiver.statement.envelope import (
     FORMATS_PATH,
     MAX_FILES,
@@ -390,7 +390,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
         before(reader, writer, recipients)
         scene.files[0].write_bytes(b"other")
 
-    monkeypatch.setattr(module, "encrypt", meddling)
+    monkeypatch.setattr(making, "encrypt", meddling)
     with pytest.raises(SourceError, match="changed while it was read"):
         take_one(scene)
     assert hidden(scene.vault) == []
@@ -726,7 +726,7 @@ def test_a_plain_file_that_can_t_be_read_to_its_end(
     def opened(_plain: Plain) -> Any:
         yield Failing()
 
-    monkeypatch.setattr(module, "_opened", opened)
+    monkeypatch.setattr(making, "opened", opened)
     with pytest.raises(SourceError, match="file can't be read: Input/output error"):
         take_one(scene)
 
@@ -844,7 +844,7 @@ def test_what_takes_a_files_place_while_it_is_proved_stays(
     path, data = scene.files[0], scene.files[0].read_bytes()
     digest = hashlib.sha256(data).hexdigest()
 
-    opened = module._opened
+    opened = making.opened
 
     @contextlib.contextmanager
     def swapped(plain: Plain) -> Iterator[Any]:
@@ -853,7 +853,7 @@ def test_what_takes_a_files_place_while_it_is_proved_stays(
         path.rename(scene.home / "moved")
         path.write_bytes(b"something new")
 
-    monkeypatch.setattr(module, "_opened", swapped)
+    monkeypatch.setattr(module, "opened", swapped)
     with pytest.raises(SourceError):
         remove_original(scene.vault, ITEM, Plain(str(path), "file 1"), digest)
     assert path.read_bytes() == b"something new"
