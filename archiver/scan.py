@@ -1,8 +1,12 @@
 """A virus scanner is asked about a payload: clean, infected, or not scanned and why.
 
-Job: run the policy's command once, and say what came of it. Limits: what it prints is not
-kept, since it holds names; what is done with an infected payload is the policy's business.
-A skip never looks like a pass: whatever isn't the exit code for "clean" is not clean.
+Job: run the policy's command, and say what came of it. Limits: what it prints is not kept,
+since it holds names; what is done with an infected payload is the policy's business. A skip
+never looks like a pass: whatever isn't the exit code for "clean" is not clean.
+
+What is secret is scanned before it is encrypted, by a command of its own, which reads each
+file from its standard input: so no path of a plain file is an argument, and nobody has to
+be able to open it but who has it open.
 """
 
 from __future__ import annotations
@@ -13,15 +17,15 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from archiver.errors import StorageError
 from archiver.i18n import _
 from archiver.policy import ScanPolicy
 
-__all__ = ["CLEAN", "INFECTED", "NOT_SCANNED", "ScanResult", "scan_payload"]
+__all__ = ["CLEAN", "INFECTED", "NOT_SCANNED", "ScanResult", "scan_payload", "scan_plain"]
 
 CLEAN, INFECTED, NOT_SCANNED = "clean", "infected", "not scanned"
 _PLACE = "{path}"
@@ -53,7 +57,7 @@ def scan_payload(
     if not policy.command:
         return ScanResult(result=NOT_SCANNED, reason="no scanner is configured")
     before = list(_state(path))
-    found = _run(path, policy, waiting)
+    found = _asked_about(path, policy, waiting)
     if list(_state(path)) != before:
         raise StorageError(
             _("the scanner {scanner} changed what it was to scan").format(scanner=found.scanner),
@@ -62,23 +66,76 @@ def scan_payload(
     return found
 
 
-def _run(path: str, policy: ScanPolicy, waiting: Callable[[], None]) -> ScanResult:
-    scanner = os.path.basename(policy.command[0])
+def scan_plain(
+    paths: Sequence[str], policy: ScanPolicy, waiting: Callable[[], None] = lambda: None
+) -> ScanResult:
+    """Ask the scanner of ``policy`` about each file that is to be encrypted; "" is one that
+    comes through a pipe. The worst answer counts: infected, then not scanned. All of them
+    together take no longer than one payload may.
+    """
+    if not policy.secret_command:
+        reason = "no scanner for what is encrypted is configured"
+        return ScanResult(result=NOT_SCANNED, reason=reason)
+    scanner, deadline = (
+        os.path.basename(policy.secret_command[0]),
+        time.monotonic() + policy.seconds,
+    )
+    if not paths:
+        return ScanResult(result=NOT_SCANNED, scanner=scanner, reason="there is no file")
+    worst = ScanResult(result=CLEAN, scanner=scanner)
+    for path in paths:
+        found = _fed(path, policy, deadline - time.monotonic(), waiting)
+        if found.result == INFECTED:
+            return found
+        if found.result != CLEAN and worst.result == CLEAN:
+            worst = found
+    return worst
+
+
+def _fed(path: str, policy: ScanPolicy, seconds: float, waiting: Callable[[], None]) -> ScanResult:
+    """The answer about one file. No reason holds a word of its path."""
+    scanner = os.path.basename(policy.secret_command[0])
+    try:
+        if not path:
+            raise OSError(0, "it came through a pipe")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        return ScanResult(result=NOT_SCANNED, scanner=scanner, reason=f"a file: {reason}")
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            reason = "a file: it is no regular file"
+            return ScanResult(result=NOT_SCANNED, scanner=scanner, reason=reason)
+        return _run(list(policy.secret_command), file, policy, seconds, waiting)
+
+
+def _asked_about(path: str, policy: ScanPolicy, waiting: Callable[[], None]) -> ScanResult:
     if not any(_PLACE in word for word in policy.command[1:]):
-        reason = f"the command doesn't hold {_PLACE}"
+        scanner, reason = os.path.basename(policy.command[0]), f"the command doesn't hold {_PLACE}"
         return ScanResult(result=NOT_SCANNED, scanner=scanner, reason=reason)
     words = [policy.command[0], *(one.replace(_PLACE, path) for one in policy.command[1:])]
-    nothing = subprocess.DEVNULL
+    return _run(words, subprocess.DEVNULL, policy, policy.seconds, waiting)
+
+
+def _run(
+    words: list[str],
+    given: int | IO[bytes],
+    policy: ScanPolicy,
+    seconds: float,
+    waiting: Callable[[], None],
+) -> ScanResult:
+    """Run the command ``words``, which reads ``given``, for at most ``seconds``."""
+    scanner, nothing = os.path.basename(words[0]), subprocess.DEVNULL
     try:
         process = subprocess.Popen(
-            words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, cwd="/"
+            words, stdin=given, stdout=nothing, stderr=nothing, start_new_session=True, cwd="/"
         )
     except (OSError, ValueError) as error:
         absent = isinstance(error, FileNotFoundError)
         reason = "absent" if absent else f"it can't be started: {error}"
         return ScanResult(result=NOT_SCANNED, scanner=scanner, reason=reason[:200])
     try:
-        code = _waited(process, policy.seconds, waiting)
+        code = _waited(process, seconds, waiting)
     finally:  # and what it has left running
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

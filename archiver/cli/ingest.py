@@ -150,7 +150,9 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         options = IngestOptions(create=create, again=again, wait_seconds=wait)
         if described.secret:
             secret = described.description
-            return take_secret(opened, case, sources, secret, options, output, as_json=as_json)
+            return take_secret(
+                opened, case, sources, secret, options, output, identify=identify, as_json=as_json
+            )
         with examining(chosen, identify=identify) as examiner:
             options = replace(options, create=replace(create, examine=examiner))
             made = _take_in(opened, case, sources, plan, options, output)

@@ -34,6 +34,7 @@ def take_secret(
     options: Any,
     output: Output,
     *,
+    identify: bool | None,
     as_json: bool,
 ) -> int:
     """Encrypt, seal and ingest the files for the policy's recipients; the exit code."""
@@ -50,7 +51,7 @@ def take_secret(
             identity_kept=False,
         )
         statement = Statement(description=description, files=tuple(map(_plain, sources)))
-        taken = take_statement(vault, case, statement, keys, options, output)
+        taken = take_statement(vault, case, statement, keys, options, output, identify=identify)
         made = taken.ingested
         stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
         count, size = len(taken.originals), made.payload_bytes

@@ -9,6 +9,7 @@ import typer
 from archiver.cli.agekeys import begin_in_secret, load_recipients
 from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.options import (
+    identify_option,
     key_dir_option,
     key_option,
     passphrases_option,
@@ -132,6 +133,7 @@ def _add_new(app: typer.Typer) -> None:
         ] = False,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
+        identify: Annotated[bool | None, identify_option()] = None,
         wait: Annotated[
             float,
             typer.Option(
@@ -195,7 +197,9 @@ def _add_new(app: typer.Typer) -> None:
             _tell_missing(statement, chosen, output)
             create = CreateOptions(policy=chosen, now=now, identifier="", sealing=sealing)
             options = IngestOptions(create=create, wait_seconds=wait)
-            taken = take_statement(opened, case, statement, keys, options, output)
+            taken = take_statement(
+                opened, case, statement, keys, options, output, identify=identify
+            )
             made = taken.ingested
             stamps = wait_for_stamps(made.path, sealing.stamps, output) if sealing else ()
             left = [*taken.originals, *forms]
@@ -241,26 +245,42 @@ def _tell_missing(statement: Statement, policy: Any, output: Output) -> None:
 
 
 def take_statement(
-    vault: Any, case: str, statement: Statement, keys: Keys, options: Any, output: Output
+    vault: Any,
+    case: str,
+    statement: Statement,
+    keys: Keys,
+    options: Any,
+    output: Output,
+    *,
+    identify: bool | None,
 ) -> Taken:
-    """Take it, and show how far that is; what killed runs had left is told."""
+    """Take it, and show how far that is; what the files are like and what killed runs had left
+    is told.
+    """
     from archiver.cli.progress import progress_for
-    from archiver.statement import take
+    from archiver.seal.examine import examining
+    from archiver.statement import Heard, take
 
-    progress = progress_for(quiet=output.quiet)
-    try:
-        taken = take(
-            vault,
-            case,
-            statement,
-            keys,
-            options,
-            encrypting=progress_for(quiet=output.quiet),
-            progress=progress,
-            say=output.say,
-        )
-    finally:
-        progress.clear()
+    heard = Heard(
+        encrypting=progress_for(quiet=output.quiet),
+        sealing=progress_for(quiet=output.quiet),
+        say=output.say,
+    )
+    with examining(options.create.policy, identify=identify) as examiner:
+        try:
+            taken = take(
+                vault,
+                case,
+                statement,
+                keys,
+                options,
+                examine=examiner.before_encryption if examiner else None,
+                heard=heard,
+            )
+        finally:
+            heard.sealing.clear()
+    for warning in examiner.warnings if examiner else ():
+        output.warning(warning)
     for item in taken.settled:
         output.say(_("{item} was left by a run that was ended; that is settled").format(item=item))
     return taken

@@ -6,7 +6,12 @@ answer longer than the limits say, and never fails for want of one. Nothing is v
 The libraries are extras: :func:`~archiver.identify.tools.installed` says which are there.
 """
 
-from archiver.identify.asking import Identifier, identify_payload, payload_files
+from archiver.identify.asking import (
+    Identifier,
+    identify_files,
+    identify_payload,
+    payload_files,
+)
 from archiver.identify.keeper import Limits
 from archiver.identify.record import FORMATS_PATH, FormatRecord, to_bytes
 from archiver.identify.tools import installed
@@ -16,6 +21,7 @@ __all__ = [
     "FormatRecord",
     "Identifier",
     "Limits",
+    "identify_files",
     "identify_payload",
     "installed",
     "payload_files",

@@ -14,6 +14,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from archiver.identify.companions import with_companions
@@ -21,7 +22,7 @@ from archiver.identify.keeper import Answer, Keeper, Limits
 from archiver.identify.record import FormatRecord, bounded, mime, path_text, puid, text
 from archiver.identify.tools import NAMES, installed
 
-__all__ = ["Identifier", "identify_payload", "payload_files"]
+__all__ = ["Identifier", "identify_files", "identify_payload", "payload_files"]
 
 _NO_IDENTIFIER = "not identified (no identifier installed)"
 _PATIENCE = 20
@@ -81,9 +82,11 @@ class Identifier:
         """What the child gave up; () before it was started."""
         return self._keeper.confinement
 
-    def begin(self, place: str) -> None:
-        """Before a bag, which lies at ``place``: what the bags before it were like is forgotten."""
-        self._keeper.reach(place)
+    def begin(self, places: Sequence[str]) -> None:
+        """Before a bag, whose files are, or lie below, ``places``: what the bags before it were
+        like is forgotten.
+        """
+        self._keeper.reach(places)
         self._exceeded = 0
 
     def record(self, path: str, name: str) -> FormatRecord:
@@ -259,5 +262,22 @@ def identify_payload(
     """The records of files below ``place``, given as (path, name in the record), such as
     :func:`payload_files` gives them.
     """
-    identifier.begin(place)
+    identifier.begin([place])
     return with_companions(identifier.record(path, name) for path, name in files)
+
+
+def identify_files(files: Sequence[tuple[str, str]], identifier: Identifier) -> list[FormatRecord]:
+    """The records of files that lie anywhere, given as (path, name in the record); "" is the
+    path of what comes through a pipe, which can't be asked about.
+    """
+    identifier.begin([os.path.realpath(path) for path, _name in files if path])
+    # What belongs together is told by the names that the files have now.
+    told = with_companions(
+        identifier.record(os.path.realpath(path), path) if path else _unread(path)
+        for path, _name in files
+    )
+    return [replace(one, path=name) for one, (_path, name) in zip(told, files, strict=True)]
+
+
+def _unread(name: str) -> FormatRecord:
+    return FormatRecord(path=name, outcome="not asked", reason="it came through a pipe")

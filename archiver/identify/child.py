@@ -30,8 +30,8 @@ _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime
 
 
 def main() -> NoReturn:  # pragma: no cover - in a process that is killed in the end
-    """The program: its one argument is a JSON object (see ``_Order`` in the keeper)."""
-    order = json.loads(sys.argv[1])
+    """The program: the first line that it reads is its order, a JSON object (see the keeper)."""
+    order = json.loads(_first_line())
     signal.signal(signal.SIGTERM, _end_all)
     confine.die_with_parent(signal.SIGTERM)
     if os.getppid() != order["parent"]:
@@ -49,6 +49,17 @@ def main() -> NoReturn:  # pragma: no cover - in a process that is killed in the
             os.write(2, f"{type(error).__name__}: {error}"[:2000].encode("utf-8", "replace"))
         os._exit(1)
     os._exit(0)
+
+
+def _first_line() -> bytes:  # pragma: no cover - as main
+    """Of standard input; what follows is left to the process that answers."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 1 << 16)  # nothing else comes before it is answered
+        if not piece:
+            os._exit(1)
+        line += piece
+    return bytes(line)
 
 
 def _end_all(_number: int, _frame: object) -> NoReturn:  # pragma: no cover - as main

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from archiver.identify.tools import installed, programs
 
@@ -110,9 +110,9 @@ class Child:
             "landlock": limits.landlock,
             "filter": limits.filter,
         }
-        command = [sys.executable, "-I", "-S", "-c", _BOOT, json.dumps(_paths()), json.dumps(order)]
+        command = [sys.executable, "-I", "-S", "-c", _BOOT, json.dumps(_paths())]
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdin=pipe,
             stdout=pipe,
@@ -122,6 +122,10 @@ class Child:
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
             cwd="/",
         )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # that it has ended is heard from the answers
+            _write_all(process.stdin, json.dumps(order).encode("ascii") + b"\n")
+        return process
 
     def is_spent(self, limits: Limits) -> bool:
         """Whether a fresh one should take its place, before its limits end it in mid-file."""
@@ -137,7 +141,7 @@ class Child:
         self.asked += 1
         request = json.dumps({"tool": tool, "path": path}).encode("ascii") + b"\n"
         try:
-            self._process.stdin.write(request)
+            _write_all(self._process.stdin, request)
             return self._line(seconds, waiting)
         except BrokenPipeError:
             raise self._died() from None
@@ -210,6 +214,13 @@ class Child:
                     stream.close()
 
 
+def _write_all(pipe: IO[bytes], data: bytes) -> None:
+    """Through a pipe, since everybody on the machine can see a process's arguments."""
+    view = memoryview(data)
+    while view:
+        view = view[pipe.write(view) or 0 :]
+
+
 def _paths() -> list[str]:
     """Where modules are looked for: never in the working directory, which may hold anything."""
     own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -268,15 +279,15 @@ class Keeper:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def reach(self, place: str) -> None:
-        """Have a child that can read below ``place``, and, if that is none of the roots that
-        it was given, nothing else of anybody's.
+    def reach(self, places: Sequence[str]) -> None:
+        """Have a child that can read ``places`` and what is below them, and, if the roots that
+        it was given don't hold them all, nothing else of anybody's.
         """
         self._failed_starts = 0
-        whole = os.path.join(os.path.abspath(place), "")
-        if not any(whole.startswith(os.path.join(os.path.abspath(one), "")) for one in self._roots):
+        roots = tuple(os.path.join(os.path.abspath(one), "") for one in self._roots)
+        if not all(os.path.join(os.path.abspath(one), "").startswith(roots) for one in places):
             self.close()
-            self._roots = (place,)
+            self._roots = tuple(places)
 
     def close(self) -> None:
         """End the child. The next question starts another."""

@@ -227,6 +227,16 @@ def _recipient_wrongs(key: str, given: list[str]) -> Iterator[Wrong]:
             yield Wrong(text.format(key=key, value=shown(item)), hint, item)
 
 
+def _secret_command_wrongs(key: str, given: list[str]) -> Iterator[Wrong]:
+    if any(not item or "\0" in item for item in given):
+        yield Wrong(_("{key}: no part of a command can be empty").format(key=key))
+    for item in given:
+        if "{path}" in item:
+            text = _("{key}: the scanner of what is secret is told no path")
+            hint = _('It reads standard input, as in ["clamdscan", "--no-summary", "-"].')
+            yield Wrong(text.format(key=key), hint, item)
+
+
 def _command_wrongs(key: str, given: list[str]) -> Iterator[Wrong]:
     if any(not item or "\0" in item for item in given):
         yield Wrong(_("{key}: no part of a command can be empty").format(key=key))
@@ -242,6 +252,7 @@ _LISTS: dict[tuple[str, str], Callable[[str, list[str]], Iterator[Wrong]]] = {
     ("watch", "temporary"): _pattern_wrongs,
     ("formats", ""): _format_wrongs,
     ("scan", "command"): _command_wrongs,
+    ("scan", "secret_command"): _secret_command_wrongs,
     ("encryption", ""): _recipient_wrongs,
 }
 """By table and key; "" are all other lists of a table."""

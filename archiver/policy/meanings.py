@@ -78,6 +78,10 @@ MEANINGS = {
     },
     "scan": {
         "command": N_("The command of a virus scanner; {path} in it is what to scan."),
+        "secret_command": N_(
+            "The command of a scanner that reads standard input: it gets each file of what is"
+            " secret before that is encrypted. Its temporary files must not be on a disk."
+        ),
         "seconds": N_("How long a scan may take."),
         "found": N_("What to do with what the scanner finds: it may be the evidence."),
         "required": N_("A bag that was not scanned doesn't satisfy the policy."),

@@ -141,9 +141,11 @@ class ScanPolicy:
     """``[scan]``: the command of a virus scanner, ``{path}`` in it is what to scan. What is
     found is kept all the same unless ``found`` is "refuse"; ``required``: a bag that was not
     scanned doesn't satisfy the policy. ``clean`` and ``infected`` are its exit codes.
+    ``secret_command`` gets each file of what is to be encrypted on its standard input.
     """
 
     command: tuple[str, ...] = ()
+    secret_command: tuple[str, ...] = ()
     seconds: int = 600
     found: str = "keep"
     required: bool = False

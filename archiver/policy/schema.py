@@ -27,6 +27,7 @@ _ITEMS: dict[tuple[str, str], dict[str, Any]] = {
     ("watch", "ignore"): {"pattern": "[^*]"},
     ("watch", "temporary"): {"pattern": "[^*]"},
     ("scan", "command"): {"minLength": 1},
+    ("scan", "secret_command"): {"minLength": 1},
     **{
         ("encryption", key): {"pattern": "^age1[02-9ac-hj-np-z]{58}$"}
         for key in ("recipients", "escrow", "identity")

@@ -1,8 +1,9 @@
 """What is learnt of a payload before it is sealed: scanned, identified, accepted or refused.
 
 Job: the hook of :class:`~archiver.seal.CreateOptions` for a policy's ``[formats]`` and
-``[scan]``. Limits: how files are read is the business of :mod:`archiver.identify`, how a
-scanner is run that of :mod:`archiver.scan`. Events hold counts and versions, never a name.
+``[scan]``; the same for plain files before they are encrypted. Limits: how files are read is
+the business of :mod:`archiver.identify`, how a scanner is run that of :mod:`archiver.scan`.
+Events hold counts and versions, never a name; of what is secret no counts either.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -22,17 +24,18 @@ from archiver.identify import (
     FormatRecord,
     Identifier,
     Limits,
+    identify_files,
     identify_payload,
     installed,
     payload_files,
     to_bytes,
 )
 from archiver.policy import FormatPolicy, Policy
-from archiver.scan import INFECTED, scan_payload
+from archiver.scan import INFECTED, ScanResult, scan_payload, scan_plain
 from archiver.seal import Examined
 from archiver.verify.formats import PUIDS
 
-__all__ = ["Examiner", "UnwantedError", "examining"]
+__all__ = ["Examiner", "PlainSource", "UnwantedError", "examining"]
 
 
 class UnwantedError(SourceError):
@@ -43,12 +46,15 @@ class UnwantedError(SourceError):
         self.reason = reason
 
 
-Keep = Callable[[bytes], Mapping[str, bytes]]
-"""Which tag files the records become: for a secret item they are encrypted."""
+@dataclass(frozen=True, slots=True)
+class PlainSource:
+    """A plain file that is to be encrypted: its path, "" where it comes through a pipe; what it
+    will be called in the bag; how messages call it.
+    """
 
-
-def _plain(data: bytes) -> Mapping[str, bytes]:
-    return {FORMATS_PATH: data}
+    path: str
+    name: str
+    label: str
 
 
 def _now() -> datetime:
@@ -71,11 +77,10 @@ class Examiner:
         roots: Sequence[str] = (),
         *,
         identify: bool | None = None,
-        keep: Keep = _plain,
         clock: Callable[[], datetime] = _now,
         waiting: Callable[[], None] = lambda: None,
     ) -> None:
-        self._policy, self._keep, self._clock, self._waiting = policy, keep, clock, waiting
+        self._policy, self._clock, self._waiting = policy, clock, waiting
         self._identifier = _identifier(policy.formats, roots, identify, waiting)
         self.warnings: list[str] = []
         """What a person should hear of the last bag."""
@@ -86,7 +91,8 @@ class Examiner:
     def is_needed(self) -> bool:
         """Whether there is anything to do."""
         scan = self._policy.scan
-        return self._identifier is not None or bool(scan.command) or scan.required
+        scans = bool(scan.command or scan.secret_command or scan.required)
+        return self._identifier is not None or scans
 
     def close(self) -> None:
         """End the child."""
@@ -96,22 +102,46 @@ class Examiner:
     def __call__(self, staged: str) -> Examined:
         """See :data:`archiver.seal.Examine`. Raises SourceError for what the policy refuses."""
         self.warnings, self.summary = [], {}
-        events = [*self._scanned(staged)]
+        scan, events = self._policy.scan, list[Event]()
+        if scan.command or scan.required:
+            events += self._judged(scan_payload(f"{staged}/data", scan, self._waiting))
         if self._identifier is None:
             return Examined({}, tuple(events))
         records = identify_payload(staged, payload_files(staged), self._identifier)
         _refuse(records, self._policy.formats)
-        events += self._told(records, self._identifier)
-        return Examined(self._keep(to_bytes(records)), tuple(events))
+        counts = self._counted(records)
+        with_facts = sum(1 for one in records if one.technical or one.found)
+        events += self._told(
+            self._identifier,
+            {"files": len(records), "outcomes": counts},
+            {"files": with_facts},
+        )
+        return Examined({FORMATS_PATH: to_bytes(records)}, tuple(events))
 
-    def _scanned(self, staged: str) -> Iterator[Event]:
-        scan = self._policy.scan
-        if not scan.command and not scan.required:
-            return
-        found = scan_payload(f"{staged}/data", scan, self._waiting)
+    def before_encryption(self, files: Sequence[PlainSource]) -> Examined:
+        """The same of plain files. The records, whose tag file the caller has to encrypt, call
+        them by their names in the bag; the events say that there are records, and nothing of
+        what is in them. Raises SourceError for what the policy refuses.
+        """
+        self.warnings, self.summary = [], {}
+        scan, events = self._policy.scan, list[Event]()
+        if scan.command or scan.secret_command or scan.required:
+            paths = [one.path for one in files]
+            events += self._judged(scan_plain(paths, scan, self._waiting))
+        if self._identifier is None:
+            return Examined({}, tuple(events))
+        records = identify_files([(one.path, one.name) for one in files], self._identifier)
+        labels = {one.name: one.label for one in files}
+        _refuse(records, self._policy.formats, labels)
+        self._counted(records)
+        events += self._told(self._identifier, {}, {})
+        return Examined({FORMATS_PATH: to_bytes(records)}, tuple(events))
+
+    def _judged(self, found: ScanResult) -> Iterator[Event]:
+        """The event of a scan. Raises SourceError where what was found is refused."""
         self.summary["scan"] = found.detail()
         if found.result == INFECTED:
-            if scan.found == "refuse":
+            if self._policy.scan.found == "refuse":
                 text = _("the scanner {scanner} found malware in it, and the policy refuses that")
                 hint = _('Malware may be the evidence: a policy keeps it with found = "keep".')
                 raise UnwantedError(text.format(scanner=found.scanner), hint=hint)
@@ -122,7 +152,8 @@ class Examiner:
         outcome = "failure" if found.reason or found.result == INFECTED else "success"
         yield Event(type="virus check", at=self._clock(), outcome=outcome, detail=found.detail())
 
-    def _told(self, records: Sequence[FormatRecord], by: Identifier) -> Iterator[Event]:
+    def _counted(self, records: Sequence[FormatRecord]) -> dict[str, int]:
+        """How often each outcome came; trouble is warned of."""
         counts = dict(sorted(Counter(one.outcome for one in records).items()))
         self.summary["formats"] = counts
         troubled = sum(counts.get(one, 0) for one in ("failed", "timed out", "out of memory"))
@@ -133,14 +164,18 @@ class Examiner:
                 troubled,
             )
             self.warnings.append(text.format(count=troubled))
-        detail: dict[str, Any] = {"files": len(records), "outcomes": counts, "tools": [*by.tools]}
-        detail["confinement"] = [*by.confinement]
+        return counts
+
+    def _told(
+        self, by: Identifier, identified: Mapping[str, Any], extracted: Mapping[str, Any]
+    ) -> Iterator[Event]:
+        """Who was asked; the rest is said by its caller."""
+        tools = {"tools": [*by.tools]}
+        detail = {**identified, **tools, "confinement": [*by.confinement]}
         if by.unusable:
             detail["unusable"] = [*by.unusable]
         yield Event(type="format identification", at=self._clock(), detail=detail)
-        found = sum(1 for one in records if one.technical or one.found)
-        detail = {"files": found, "tools": [*by.tools]}
-        yield Event(type="metadata extraction", at=self._clock(), detail=detail)
+        yield Event(type="metadata extraction", at=self._clock(), detail={**extracted, **tools})
 
 
 def _identifier(
@@ -164,8 +199,12 @@ def _identifier(
     return Identifier(roots, limits, waiting=waiting)
 
 
-def _refuse(records: Sequence[FormatRecord], policy: FormatPolicy) -> None:
-    """Raise SourceError for the first file that the policy doesn't want."""
+def _refuse(
+    records: Sequence[FormatRecord], policy: FormatPolicy, labels: Mapping[str, str] | None = None
+) -> None:
+    """Raise SourceError for the first file that the policy doesn't want. ``labels``: how it is
+    called, where not by its path in the bag.
+    """
     for one in records:
         refused = any(_matches(one, pattern) for pattern in policy.refused)
         accepted = any(_matches(one, pattern) for pattern in policy.accepted)
@@ -173,7 +212,8 @@ def _refuse(records: Sequence[FormatRecord], policy: FormatPolicy) -> None:
             named = one.puid or one.mime or one.outcome
             text = _("the policy does not accept this format ({format})")
             hint = _("Leave it out with --exclude, or choose another policy.")
-            raise UnwantedError(text.format(format=named), path=one.path, hint=hint)
+            called = labels[one.path] if labels else one.path
+            raise UnwantedError(text.format(format=named), path=called, hint=hint)
 
 
 def _matches(record: FormatRecord, pattern: str) -> bool:

@@ -3,10 +3,11 @@
 Job: :func:`take`: plain files in, a sealed item out, in an order in which a kill leaves
 ciphertext at most. Limits: asks nobody anything; what is typed comes as values.
 
-1. What killed runs have left is brought to an end. 2. Every file is encrypted as it is read,
+1. What killed runs have left is brought to an end. 2. The plain files are examined, where that
+is asked for, in a child that writes nothing. 3. Every file is encrypted as it is read,
 for the readers and the escrow, into a directory of the vault that holds nothing else; then
 the identity envelope, for its own recipients alone, the description, and the list of what
-became of which file. 3. The ciphertexts are ingested like any source, under a key made by
+became of which file. 4. The ciphertexts are ingested like any source, under a key made by
 chance. In clear stand the witness's code, the kind, sizes and times.
 """
 
@@ -25,9 +26,9 @@ from archiver.errors import ArchiverError, PolicyError, SourceError, UsageError
 from archiver.fixity import Result, look_at
 from archiver.i18n import _
 from archiver.ingest import Ingested, IngestOptions, Told, ingest
-from archiver.seal import plan_sources
+from archiver.seal import Examined, plan_sources
 from archiver.statement.envelope import DESCRIPTION_PATH, MAX_FILES, STATEMENT
-from archiver.statement.making import Making, opened, state_of
+from archiver.statement.making import ExaminePlain, Making, opened, state_of
 from archiver.statement.model import Keys, Plain, Statement, check_keys
 from archiver.statement.staging import (
     CODE_LABEL,
@@ -40,7 +41,16 @@ from archiver.statement.staging import (
 from archiver.vault import Vault
 from archiver.vault.records import reading
 
-__all__ = ["Keys", "Plain", "Statement", "Taken", "check_keys", "remove_original", "take"]
+__all__ = [
+    "Heard",
+    "Keys",
+    "Plain",
+    "Statement",
+    "Taken",
+    "check_keys",
+    "remove_original",
+    "take",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +64,17 @@ class Taken:
     settled: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """Who hears how far it is: ``encrypting`` of plain bytes, ``sealing`` of the bag, ``say``
+    what takes long.
+    """
+
+    encrypting: Progress = field(default_factory=Silent)
+    sealing: Progress = field(default_factory=Silent)
+    say: Callable[[str], None] = lambda _text: None
+
+
 def take(
     vault: Vault,
     case: str,
@@ -61,23 +82,23 @@ def take(
     keys: Keys,
     options: IngestOptions,
     *,
-    encrypting: Progress | None = None,
-    progress: Progress | None = None,
-    say: Callable[[str], None] = lambda _text: None,
+    examine: ExaminePlain | None = None,
+    heard: Heard | None = None,
 ) -> Taken:
-    """Encrypt, seal and ingest ``statement``, as the next item of ``case``. ``encrypting`` hears
-    of plain bytes, ``progress`` of the bag. Raises ArchiverError; then nothing of it is left,
-    and its number is withdrawn.
+    """Encrypt, seal and ingest ``statement``, as the next item of ``case``. ``examine`` looks at
+    the plain files before. Raises ArchiverError; then nothing of it is left, and its number is
+    withdrawn.
     """
+    heard = heard or Heard()
     _check(statement, options)
     settled = settle_left(vault, options)
     with Staged(vault, case) as staged:
         made = Making(staged, statement, keys, case)
-        shown = encrypting or Silent()
+        found = made.examine(examine) if examine else Examined()
         try:
-            originals = made.encrypt(shown)
+            originals = made.encrypt(heard.encrypting)
         finally:
-            shown.clear()
+            heard.encrypting.clear()
         plan = plan_sources([staged.payload], vault.bag_path(case, "new"), PlanOptions())
         code = ((CODE_LABEL, statement.code),) if statement.code else ()
         info = BagInfo(((KIND_LABEL, statement.kind), *code))
@@ -85,6 +106,8 @@ def take(
             options.create,
             info=info,
             tag_files={**options.create.tag_files, **made.tag_files},
+            # What lies in the bag is ciphertext, of which nothing is to be learnt.
+            examine=lambda _staged: Examined({}, found.events),
         )
         data = made.tag_files[DESCRIPTION_PATH]
         fact = description_fact(data, statement.kind, statement.code)
@@ -96,8 +119,8 @@ def take(
                 plan,
                 replace(options, create=create),
                 told=Told(staged.key, {"description": fact}),
-                progress=progress,
-                say=say,
+                progress=heard.sealing,
+                say=heard.say,
             )
     return Taken(ingested=ingested, originals=tuple(originals), settled=tuple(settled))
 

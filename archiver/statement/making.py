@@ -11,13 +11,16 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from archiver.bag.progress import Progress
 from archiver.encrypt import Reader, encrypt, encrypt_bytes
 from archiver.errors import SourceError, storage_error
 from archiver.i18n import _
+from archiver.identify import FORMATS_PATH as _PLAIN_FORMATS
+from archiver.seal import Examined
+from archiver.seal.examine import PlainSource
 from archiver.statement.envelope import (
     DESCRIPTION_PATH,
     FILES_PATH,
@@ -31,9 +34,11 @@ from archiver.statement.envelope import (
 from archiver.statement.model import Keys, Plain, Statement
 from archiver.statement.staging import Staged
 
-__all__ = ["Making", "opened", "state_of"]
+__all__ = ["ExaminePlain", "Making", "opened", "state_of"]
 
 _PORTION = 1 << 18
+ExaminePlain = Callable[[Sequence[PlainSource]], Examined]
+"""What :meth:`archiver.seal.examine.Examiner.before_encryption` is."""
 
 
 class Making:
@@ -44,7 +49,27 @@ class Making:
     def __init__(self, staged: Staged, statement: Statement, keys: Keys, case: str) -> None:
         self._staged, self._statement, self._keys = staged, statement, keys
         self._case = case
+        self._seen: dict[str, tuple[int, ...]] = {}
         self.tag_files: dict[str, bytes] = {}
+
+    def examine(self, examine: ExaminePlain) -> Examined:
+        """What is learnt of the plain files: the records of their formats are encrypted, the
+        rest is given back. A file that is another one when it is encrypted is refused then.
+        """
+        plains = self._statement.files
+        for one in plains:
+            with contextlib.suppress(OSError, ValueError):  # :func:`opened` will tell
+                self._seen[one.path] = state_of(os.stat(one.path))
+        found = examine(
+            [
+                PlainSource(one.path, payload_path(number), one.label)
+                for number, one in enumerate(plains, start=1)
+            ]
+        )
+        records = found.tag_files.get(_PLAIN_FORMATS)
+        if records is not None:
+            self.tag_files[FORMATS_PATH] = encrypt_bytes(records, self._keys.statement)
+        return found
 
     def encrypt(self, progress: Progress) -> list[tuple[Plain, str]]:
         """All of them; the plain files with their SHA-256."""
@@ -66,8 +91,6 @@ class Making:
         self.tag_files[DESCRIPTION_PATH] = encrypt_bytes(
             statement.description.to_bytes(), self._keys.statement
         )
-        if statement.formats:
-            self.tag_files[FORMATS_PATH] = encrypt_bytes(statement.formats, self._keys.statement)
         return found | {
             path: hashlib.sha256(data).hexdigest() for path, data in self.tag_files.items()
         }
@@ -92,7 +115,8 @@ class Making:
                 encrypt(source, sink, self._keys.statement)
             after = os.fstat(file.fileno())
         regular = stat.S_ISREG(before.st_mode)
-        if regular and (state_of(before) != state_of(after) or source.size != before.st_size):
+        states = {state_of(before), state_of(after), self._seen.get(plain.path, state_of(before))}
+        if regular and (len(states) > 1 or source.size != before.st_size):
             raise SourceError(
                 _("{file} changed while it was read").format(file=plain.label),
                 hint=_("Wait until it is finished, and run the command again."),

@@ -48,14 +48,13 @@ class Plain:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """What is to be taken: its description, who the witness is (None: that isn't kept), the
-    payload; ``formats`` are records of the plain files' formats. What is confidential or sealed
-    and no statement of a witness is taken in the same way, and has no code.
+    payload. What is confidential or sealed and no statement of a witness is taken in the same
+    way, and has no code.
     """
 
     description: Description
     identity: Mapping[str, Any] | None = None
     files: tuple[Plain, ...] = ()
-    formats: bytes = b""
 
     @property
     def kind(self) -> str:

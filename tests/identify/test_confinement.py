@@ -295,9 +295,9 @@ def test_each_bag_has_its_own_view(tmp_path: Path) -> None:
     (tmp_path / "one/0").write_text(f"pry:{tmp_path}/two/secret:1:")
     (tmp_path / "two/0").write_text("good")
     with Identifier((), Limits(**QUICK), tools=FAULTS) as identifier:
-        identifier.begin(str(tmp_path / "two"))
+        identifier.begin([str(tmp_path / "two")])
         assert identifier.record(str(tmp_path / "two/0"), "data/0").outcome == "identified"
-        identifier.begin(str(tmp_path / "one"))
+        identifier.begin([str(tmp_path / "one")])
         told = technical(identifier.record(str(tmp_path / "one/0"), "data/0"))
         if any("landlock" in one for one in identifier.confinement):
             assert told["secret"].startswith("refused")

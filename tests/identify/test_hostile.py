@@ -97,7 +97,7 @@ def test_after_many_files_that_hang_the_rest_is_not_asked_about(
     source = write(tmp_path / "s", {f"{n}": b"hang:" for n in range(3)} | {"3": b"good"})
     with Identifier([str(source)], Limits(seconds=0.5), tools=FAULTS) as identifier:
         told = [identifier.record(str(source / f"{n}"), f"data/{n}") for n in range(4)]
-        identifier.begin(str(source))
+        identifier.begin([str(source)])
         after = identifier.record(str(source / "3"), "data/3")
     assert [one.outcome for one in told] == ["timed out", "timed out", "not asked", "not asked"]
     assert "2 files before" in told[3].reason

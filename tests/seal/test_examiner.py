@@ -165,22 +165,6 @@ def test_a_skip_is_said_and_is_no_success(
     assert reason in examiner.warnings[0]
 
 
-def test_records_of_a_secret_item_are_not_put_in_clear(tmp_path: Path) -> None:
-    given: list[bytes] = []
-
-    def keep(data: bytes) -> dict[str, bytes]:
-        given.append(data)
-        return {"metadata/formats.jsonl.age": b"cipher"}
-
-    sealed(tmp_path, {"maria.png": PNG}, policy(), keep=keep)
-    assert b"maria.png" in given[0]
-    assert sorted(os.listdir(tmp_path / "bag/metadata")) == [
-        "custody.jsonl",
-        "filesystem.jsonl",
-        "formats.jsonl.age",
-    ]
-
-
 def test_a_batch_has_one_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from archiver.identify import keeper
 

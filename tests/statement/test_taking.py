@@ -30,9 +30,17 @@ from archiver.errors import (
 )
 from archiver.ingest import IngestOptions
 from archiver.policy import EncryptionPolicy, Policy
-from archiver.statement import Keys, Plain, Statement, check_keys, making, remove_original, take
+from archiver.statement import (
+    Heard,
+    Keys,
+    Plain,
+    Statement,
+    check_keys,
+    making,
+    remove_original,
+    take,
+)
 from archiver.statement.envelope import (
-    FORMATS_PATH,
     MAX_FILES,
     parse_contents,
     parse_identity,
@@ -166,15 +174,6 @@ def test_the_answer_in_json(scene: Scene) -> None:
     assert done.json["code"] == "W-07"
     assert (done.json["files"], done.json["identity"]) == (2, True)
     assert NAME not in done.out
-
-
-def test_records_of_formats_have_their_place(scene: Scene) -> None:
-    take_one(scene, formats=b'{"puid": "fmt/199"}\n', identity=None)
-    bag = Path(scene.vault.bag_path(CASE, ITEM))
-    cipher = (bag / FORMATS_PATH).read_bytes()
-    assert b"fmt/199" in decrypt_bytes(cipher, scene.keys["reader"].identities, 1000)
-    assert not (bag / "data/identity.age").exists()
-    assert scene.open(ITEM).code == 0
 
 
 def test_what_is_still_owed_is_told_and_keeps_nothing_from_being_sealed(scene: Scene) -> None:
@@ -792,7 +791,7 @@ def test_progress_hears_of_the_plain_bytes(scene: Scene) -> None:
             self.cleared = True
 
     told, size = Told(), sum(map(len, FILES.values()))
-    take(scene.vault, CASE, statement(scene), keys(scene), INGEST, encrypting=told)
+    take(scene.vault, CASE, statement(scene), keys(scene), INGEST, heard=Heard(encrypting=told))
     assert (told.expected, told.heard, told.files) == ((size, 2), size, 2)
     assert told.cleared
 
