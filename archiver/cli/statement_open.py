@@ -216,7 +216,8 @@ def _tell(
     size = human_size(sum(one.size for one in opened.contents.files))
     output.line(f"{count_files(len(opened.contents.files))}, {size}")
     for one in opened.contents.files:
-        output.line("  " + printable(one.name or one.path) + f"  {human_size(one.size)}")
+        kind = _format(opened.formats.get(one.path, {}))
+        output.line("  " + printable(one.name or one.path) + f"  {human_size(one.size)}{kind}")
     if destination:
         output.say(_("{path}: in clear; whoever reads this disk reads it").format(path=destination))
 
@@ -233,10 +234,23 @@ def _as_json(opened: Opened, since: _Since) -> dict[str, object]:
         "amendments": history_json(history) if history else [],
         "consent_withdrawn": withdrawn_json(since.withdrawn),
         "files": [
-            {"path": one.path, "name": one.name, "bytes": one.size, "sha256": one.sha256}
+            {
+                "path": one.path,
+                "name": one.name,
+                "bytes": one.size,
+                "sha256": one.sha256,
+                "format": opened.formats.get(one.path),
+            }
             for one in opened.contents.files
         ],
     }
+
+
+def _format(record: Mapping[str, Any]) -> str:
+    """What a file was found to be, as the rest of its line; "" where nobody knows."""
+    told = [record.get("format"), record.get("mime")] if record else []
+    named = ", ".join(one for one in told if isinstance(one, str) and one)
+    return f"  {printable(named)}" if named else ""
 
 
 def _tell_who(record: Mapping[str, Any], output: Output, *, as_json: bool) -> None:

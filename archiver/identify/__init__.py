@@ -13,7 +13,7 @@ from archiver.identify.asking import (
     payload_files,
 )
 from archiver.identify.keeper import Limits
-from archiver.identify.record import FORMATS_PATH, FormatRecord, to_bytes
+from archiver.identify.record import FORMATS_PATH, FormatRecord, parse_records, to_bytes
 from archiver.identify.tools import installed
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "identify_files",
     "identify_payload",
     "installed",
+    "parse_records",
     "payload_files",
     "to_bytes",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "SCHEMA",
     "FormatRecord",
     "bounded",
+    "parse_records",
     "to_bytes",
 ]
 
@@ -94,6 +95,25 @@ def to_bytes(records: Iterable[FormatRecord]) -> bytes:
     of a secret item it may not.
     """
     return b"".join([canonical({"schema": SCHEMA}), *(one.line() for one in records)])
+
+
+def parse_records(data: bytes) -> dict[str, dict[str, Any]]:
+    """Records of a stranger's, by their paths. Raises ValueError where they are none, or two
+    are of one file.
+    """
+    first, *lines = data.removesuffix(b"\n").split(b"\n")
+    if json.loads(first) != {"schema": SCHEMA}:
+        raise ValueError("no such schema")
+    found: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        if len(line) > MAX_RECORD_BYTES:
+            raise ValueError("too long")
+        record: Any = json.loads(line)
+        path = record.get("path") if isinstance(record, dict) else None
+        if not isinstance(path, str) or path in found:
+            raise ValueError("no record of a file")
+        found[path] = record
+    return found
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:

@@ -19,6 +19,7 @@ from typing import Any
 from archiver.describe.description import canonical, strict_json
 from archiver.errors import FormatError, UsageError
 from archiver.i18n import _
+from archiver.identify.record import MAX_RECORD_BYTES as MAX_FORMAT_BYTES
 from archiver.tomlfile import TomlText
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "FORMATS_PATH",
     "IDENTITY_PATH",
     "MAX_FILES",
+    "MAX_FORMATS_BYTES",
     "MAX_RECORD_BYTES",
     "STATEMENT",
     "Contents",
@@ -43,6 +45,7 @@ MAX_FILES = 1000
 STATEMENT = "statement"
 """The kind whose items tell a witness's code in clear."""
 MAX_RECORD_BYTES = 1 << 20
+MAX_FORMATS_BYTES = (MAX_FILES + 1) * MAX_FORMAT_BYTES
 _FILES_SCHEMA, _IDENTITY_SCHEMA = "archiver/statement-files/1", "archiver/identity/1"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME_BYTES, _MAX_DEPTH = 255, 4

@@ -44,10 +44,13 @@ from archiver.filesystem import (
 )
 from archiver.findings import Findings
 from archiver.i18n import _
+from archiver.identify import parse_records
 from archiver.statement.envelope import (
     DESCRIPTION_PATH,
     FILES_PATH,
+    FORMATS_PATH,
     IDENTITY_PATH,
+    MAX_FORMATS_BYTES,
     MAX_RECORD_BYTES,
     STATEMENT,
     Contents,
@@ -78,10 +81,13 @@ _PORTION = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A statement's description and what it consists of."""
+    """A statement's description and what it consists of; ``formats`` are the records of what
+    its files were like before they were encrypted, by their paths in the bag.
+    """
 
     description: Description
     contents: Contents
+    formats: Mapping[str, Mapping[str, Any]]
 
 
 def open_statement(tree: BagTree, identities: Identities) -> Opened:
@@ -98,7 +104,26 @@ def open_statement(tree: BagTree, identities: Identities) -> Opened:
     if code != contents.code or bool(code) != (description.kind == STATEMENT):
         raise FormatError(_("the description is of another statement"))
     _compare_names(tree, contents)
-    return Opened(description, contents)
+    return Opened(description, contents, _formats(tree, contents, identities))
+
+
+def _formats(
+    tree: BagTree, contents: Contents, identities: Identities
+) -> dict[str, dict[str, Any]]:
+    """The records of the files' formats, where the statement has any. Raises FormatError."""
+    digest = contents.others.get(FORMATS_PATH)
+    if digest is None:
+        return {}
+    cipher = _read(tree, FORMATS_PATH, MAX_FORMATS_BYTES)
+    if hashlib.sha256(cipher).hexdigest() != digest:
+        raise _exchanged(FORMATS_PATH)
+    try:
+        found = parse_records(decrypt_bytes(cipher, identities, MAX_FORMATS_BYTES))
+    except (ValueError, RecursionError):
+        found = None
+    if found is None or not set(found) <= {one.path for one in contents.files}:
+        raise FormatError(_("{path} holds no records of these files").format(path=FORMATS_PATH))
+    return found
 
 
 def _compare_names(tree: BagTree, contents: Contents) -> None:

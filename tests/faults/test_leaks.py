@@ -30,6 +30,7 @@ from pathlib import Path
 import pytest
 
 from archiver.encrypt import new_identity
+from archiver.identify import tools
 from archiver.vault import open_vault
 from archiver.vault.check import check_logs
 from tests.bag.making import ENVIRONMENT
@@ -51,8 +52,12 @@ NEEDLES: dict[str, Needle] = {
     "latitude": LATITUDE,
     "longitude": LONGITUDE,
     "words": "vi cómo los uniformados dispararon",
+    # What exiftool makes of the coordinates: they stand in records of formats.
+    "latitude, read": b"13.52998227",
+    "longitude, read": b"71.97580926",
 }
 """All of it invented."""
+READS_COORDINATES = "exiftool" in tools.installed() or bool(os.environ.get("ARCHIVER_CI"))
 
 
 # -- the search is tried
@@ -247,7 +252,8 @@ def test_without_encryption_everything_is_found(desk: Desk) -> None:
     assert done.returncode == 0, desk.said()
     found = desk.place.leaks(NEEDLES)
     for name in NEEDLES:
-        assert any(f": {name} (" in one for one in found), name
+        there = any(f": {name} (" in one for one in found)
+        assert there or (name.endswith(", read") and not READS_COORDINATES), name
     if desk.place.mounted:
         assert any("a block of the disk" in one for one in found)
 
@@ -368,15 +374,20 @@ _WRITES = (
     "openat,mkdir,mkdirat,rename,renameat2,unlink,symlink,symlinkat,link,linkat,setxattr,execve,"
     "vmsplice,memfd_create,prctl,ftruncate"
 )
+_PIPE = "".join(f"\\x{one:02x}" for one in b"pipe:[")
+_TO_A_PIPE = re.compile(rf"\bwritev?\([0-9]+<{re.escape(_PIPE)}")
+"""As strace spells it; a file's path begins with a slash."""
 _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 
 
 def written_lines(log: Path, *, control: bool) -> Iterator[tuple[str, str, list[bytes]]]:
-    """(call, line, strings) of every call that hands something over to the kernel."""
+    """(call, line, strings) of every call that hands something over to the kernel. Pipes are
+    memory: the run's own streams are files, and whoever reads a pipe is traced as well.
+    """
     for line in log.read_text("latin-1").splitlines():
         call = line.split("(")[0].split()[-1]
         reads = call == "openat" and "O_CREAT" not in line and "O_RDONLY" in line
-        if reads or (control and call == "execve"):
+        if reads or (control and call == "execve") or _TO_A_PIPE.search(line):
             continue  # the plain files have to be read
         strings = _STRING.findall(line)
         assert not any(cut for _text, cut in strings), line[:200]
@@ -408,4 +419,6 @@ def test_no_system_call_writes_any_of_it(desk: Desk, command: str) -> None:
             assert str(desk.home) not in line or command == "ingest"
     assert calls["write"] > 0
     assert bool(found) == (command == "ingest"), found
+    if command == "new" and tools.installed():  # the files were examined, and nothing of it leaked
+        assert (desk.vault / "bags/c/c-E-0001/metadata/formats.jsonl.age").exists()
     assert "PR_SET_DUMPABLE" in log.read_text() or command == "ingest"
