@@ -681,7 +681,7 @@ _BAG = (
         "policy",
         "policy",
         N_(
-            "the description is encrypted: whether it says what the policy {policy} requires can't be told without a key"
+            "the description is encrypted: whether it says what the policy {policy} requires can't be told without a key that opens it"
         ),
     ),
     _entry(
@@ -726,7 +726,7 @@ _BAG = (
         "policy",
         "policy",
         N_(
-            "the record of formats is encrypted: whether the policy {policy} accepts them can't be told without a key"
+            "the record of formats is encrypted: whether the policy {policy} accepts them can't be told without a key that opens it"
         ),
     ),
     _entry("E-POL-025", "policy", "policy", N_("line {line} is no record of a format: {reason}")),

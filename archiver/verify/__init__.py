@@ -32,6 +32,7 @@ from archiver.policy import Policy, ProofPolicy
 from archiver.verify.custody import check_custody
 
 if TYPE_CHECKING:  # cryptography costs start-up time: only where there is something to check
+    from archiver.encrypt import Identities
     from archiver.pki.anchors import Anchors
     from archiver.verify.seal import Seal
 
@@ -66,7 +67,8 @@ class VerifyOptions:
     """What to check, and within which limits (docs/verification.md).
 
     ``anchors`` are what the checker trusts (:func:`load_anchors`); ``at`` (aware) judges as
-    of that moment instead of now.
+    of that moment instead of now; with ``identities`` the policy is held against what is
+    encrypted, too.
     """
 
     fast: bool = False
@@ -74,6 +76,7 @@ class VerifyOptions:
     policy: Policy | None = None
     anchors: Anchors | None = None
     at: datetime | None = None
+    identities: Identities | None = None
     max_expansion: int = MAX_EXPANSION
     workers: int | None = None
 
@@ -122,7 +125,7 @@ def verify_bag(
         seal = _check_seal(tree, facts, options, findings)  # steps 4 to 7
         custody = check_custody(tree, facts, findings)  # step 8
         if options.policy is not None:
-            _check_policy(options.policy, tree, facts, seal, findings)  # step 9
+            _check_policy(options, tree, facts, seal, findings)  # step 9
     finally:
         tree.close()
     if options.second_opinion:
@@ -196,11 +199,12 @@ def _check_seal(
 
 
 def _check_policy(
-    policy: Policy, tree: BagTree, facts: BagFacts, seal: Seal | None, findings: Findings
+    options: VerifyOptions, tree: BagTree, facts: BagFacts, seal: Seal | None, findings: Findings
 ) -> None:
     from archiver.verify.policy import check_policy  # only where it is asked for
 
-    check_policy(policy, tree, facts, seal, findings)
+    assert options.policy is not None
+    check_policy(options.policy, tree, facts, seal, findings, options.identities)
 
 
 def _ask_reference(path: str, findings: Findings) -> None:

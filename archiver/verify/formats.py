@@ -7,21 +7,28 @@ known is never accepted, and never refused: that can't be told.
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from archiver.bag.tree import BagTree
+from archiver.errors import FormatError
 from archiver.findings import Findings
 from archiver.i18n import N_
 from archiver.policy import Policy
-from archiver.verify.reading import lines_of
+from archiver.verify.reading import Unsealing, lines_of
 
 __all__ = ["FORMATS_PATH", "PUIDS", "check_formats"]
 
 FORMATS_PATH = "metadata/formats.jsonl"
+_SEALED_PATH = f"{FORMATS_PATH}.age"
+_MAX_SEALED_BYTES = 80 << 20
+"""A secret item has at most 1,000 files, and a record 64 KiB."""
+_OWN_PATHS = frozenset({"data/files.json.age", "data/identity.age"})
+"""What lies in a secret item's payload and was no file before."""
 _SCHEMA = "archiver/formats/1"
 _MAX_LINE = 1 << 20
 PUIDS = ("fmt/", "x-fmt/")
@@ -51,39 +58,76 @@ class _Format:
 
 
 def check_formats(
-    policy: Policy, tree: BagTree, listed: frozenset[str], findings: Findings
+    policy: Policy, sealed: Unsealing, listed: frozenset[str], findings: Findings
 ) -> None:
-    """Check every payload file, where the policy accepts or refuses formats."""
+    """Check every payload file, where the policy accepts or refuses formats. Where the records
+    are encrypted they are of what the files were before.
+    """
     if not policy.formats.accepted and not policy.formats.refused:
         return
-    name = policy.name
-    if FORMATS_PATH not in listed:
-        sealed = FORMATS_PATH + ".age" in listed
-        findings.add("U-POL-024" if sealed else "U-POL-023", FORMATS_PATH, policy=name)
-        return
-    there = {path for listing in tree.walk(Findings(), payload=True) for path in listing.paths()}
-    unseen, number = set(there), 0
     try:
-        for line in lines_of(tree, FORMATS_PATH, _MAX_LINE):
-            number += 1
-            record = _object(line)
-            if number == 1:
-                _need_schema(record)
-                continue
-            found = _parse(record)
+        lines = _lines(sealed, listed)
+        if lines is None:
+            missing = "U-POL-024" if _SEALED_PATH in listed else "U-POL-023"
+            findings.add(missing, FORMATS_PATH, policy=policy.name)
+            return
+        there = _payload(sealed.tree) - (frozenset() if FORMATS_PATH in listed else _OWN_PATHS)
+        unseen = set(there)
+        for found in _records(lines):
             unseen.discard(found.path)
             _judge(policy, found, findings)
             if found.path not in there:  # or its name has no text: then it is unseen, too
-                findings.add("U-POL-022", found.path, policy=name)
-    except ValueError as error:
-        reason = str(error)
-        findings.add("E-POL-025", FORMATS_PATH, line=number, reason=reason)
+                findings.add("U-POL-022", found.path, policy=policy.name)
+    except _NoRecordError as error:
+        findings.add("E-POL-025", FORMATS_PATH, line=error.line, reason=error.reason)
         return
     except OSError as error:
         findings.add("U-POL-015", FORMATS_PATH, reason=error.strerror or str(error))
         return
     for path in sorted(unseen):
-        findings.add("U-POL-022", path, policy=name)
+        findings.add("U-POL-022", path, policy=policy.name)
+
+
+class _NoRecordError(Exception):
+    """A line, from 1 on, is no record: why, is a text of ours."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line, self.reason = line, reason
+
+
+def _payload(tree: BagTree) -> frozenset[str]:
+    listings = tree.walk(Findings(), payload=True)
+    return frozenset(path for listing in listings for path in listing.paths())
+
+
+def _lines(sealed: Unsealing, listed: frozenset[str]) -> Iterable[bytes] | None:
+    """The records' lines; None where there are none, or no key opens them. Raises OSError,
+    _NoRecordError.
+    """
+    if FORMATS_PATH in listed:
+        return lines_of(sealed.tree, FORMATS_PATH, _MAX_LINE)
+    if _SEALED_PATH not in listed:
+        return None
+    try:
+        data = sealed.read(_SEALED_PATH, _MAX_SEALED_BYTES)
+    except FormatError as error:
+        raise _NoRecordError(1, error.message) from error
+    return None if data is None else io.BytesIO(data)
+
+
+def _records(lines: Iterable[bytes]) -> Iterator[_Format]:
+    """What the lines say. Raises OSError, _NoRecordError."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = _object(line)
+            if number == 1:
+                _need_schema(record)
+                continue
+            found = _parse(record)
+        except ValueError as error:
+            raise _NoRecordError(number, str(error)) from None
+        yield found
 
 
 def _judge(policy: Policy, found: _Format, findings: Findings) -> None:

@@ -2,7 +2,7 @@
 
 Job: algorithms, signatures, time stamps, description, formats, virus scan, encryption. Limits:
 what records in the bag say is what their writer says. What is encrypted can't be judged
-without a key, and is never said to hold.
+without a key that opens it, and is never said to hold then.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from archiver.findings import Findings
 from archiver.i18n import N_
 from archiver.policy import DescribePolicy, Policy
 from archiver.verify.formats import FORMATS_PATH, check_formats
-from archiver.verify.reading import lines_of, read_limited
+from archiver.verify.reading import Unsealing, lines_of, read_limited
 
 if TYPE_CHECKING:  # cryptography costs start-up time
+    from archiver.encrypt import Identities
     from archiver.verify.seal import Seal
 
 __all__ = ["IDENTITY_PATH", "check_policy", "find_owed", "find_plain"]
@@ -36,15 +37,23 @@ _TELLING = frozenset({FORMATS_PATH, "metadata/description.toml"})
 
 
 def check_policy(
-    policy: Policy, tree: BagTree, facts: BagFacts, seal: Seal | None, findings: Findings
+    policy: Policy,
+    tree: BagTree,
+    facts: BagFacts,
+    seal: Seal | None,
+    findings: Findings,
+    identities: Identities | None = None,
 ) -> None:
-    """Check everything that ``policy`` asks of a bag that was looked at in full."""
+    """Check everything that ``policy`` asks of a bag that was looked at in full; with
+    ``identities`` also what is said in ciphertext.
+    """
     _check_proofs(policy, facts, seal, findings)
     if tree.cut_short:
         return
     listed = facts.tag_files - set(facts.unsigned_tag_files)
-    secret = _Describing(policy, tree, listed, findings).check()
-    check_formats(policy, tree, listed, findings)
+    sealed = Unsealing(tree, identities)
+    secret = _Describing(policy, sealed, listed, findings).check()
+    check_formats(policy, sealed, listed, findings)
     _check_scan(policy, tree, listed, findings)
     _check_encryption(policy, tree, findings, secret=secret)
     if secret and policy.encryption.payload != "never":
@@ -61,7 +70,7 @@ def find_owed(policy: Policy, bag: str) -> Findings:
     try:
         paths = (DESCRIPTION_PATH, DESCRIPTION_PATH + SEALED_SUFFIX)
         there = frozenset(one for one in paths if os.path.lexists(os.path.join(bag, one)))
-        _Describing(policy, tree, there, findings).check()
+        _Describing(policy, Unsealing(tree, None), there, findings).check()
     finally:
         tree.close()
     return findings
@@ -101,9 +110,10 @@ class _Describing:
     """What is said of the item, judged; ``listed`` are the tag files that count."""
 
     def __init__(
-        self, policy: Policy, tree: BagTree, listed: frozenset[str], findings: Findings
+        self, policy: Policy, sealed: Unsealing, listed: frozenset[str], findings: Findings
     ) -> None:
-        self._policy, self._tree, self._findings = policy, tree, findings
+        self._policy, self._unsealing, self._findings = policy, sealed, findings
+        self._tree = sealed.tree
         self._clear = DESCRIPTION_PATH in listed
         self._sealed = DESCRIPTION_PATH + SEALED_SUFFIX in listed
 
@@ -127,12 +137,19 @@ class _Describing:
         try:
             with self._tree.open(path) as stream:
                 sound = is_age_file(stream)
+            data = self._unsealing.read(path, MAX_DESCRIPTION_BYTES) if sound else None
+            description = Description.parse(data) if data is not None else None
         except OSError as error:
             self._findings.add("U-POL-015", path, reason=error.strerror or str(error))
+            return True
+        except FormatError as error:
+            self._findings.add("E-POL-011", path, reason=error.message)
             return True
         if not sound:
             reason = N_("it is not encrypted with age")
             self._findings.add("E-POL-011", path, reason=reason)
+        elif description is not None:
+            self._check_owed(description, path)
         elif _asks(self._policy.describe):
             self._findings.add("U-POL-013", path, policy=self._policy.name)
         return True
@@ -148,15 +165,17 @@ class _Describing:
         except FormatError as error:
             self._findings.add("E-POL-011", DESCRIPTION_PATH, reason=error.message)
             return False
-        missing = _missing(description, self._policy.describe)
-        if missing:
-            name = self._policy.name
-            fields = ", ".join(missing)
-            self._findings.add("E-POL-012", DESCRIPTION_PATH, policy=name, fields=fields)
+        self._check_owed(description, DESCRIPTION_PATH)
         if description.is_secret and self._policy.encryption.payload != "never":
             said = description.confidentiality
             self._findings.add("E-POL-014", DESCRIPTION_PATH, confidentiality=said)
         return description.is_secret
+
+    def _check_owed(self, description: Description, path: str) -> None:
+        missing = _missing(description, self._policy.describe)
+        if missing:
+            name, fields = self._policy.name, ", ".join(missing)
+            self._findings.add("E-POL-012", path, policy=name, fields=fields)
 
 
 def _asks(wanted: DescribePolicy) -> bool:
