@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
 from archiver.cli.options import crl_option, trust_option, tsa_root_option
 from archiver.cli.output import Output, finding_json, printable
 from archiver.errors import ArchiverError, UsageError
@@ -69,6 +70,15 @@ def add_verify(app: typer.Typer) -> None:
                 help=_("Also check the amendments in DIR: they must belong to this one bag."),
             ),
         ] = "",
+        identity: Annotated[
+            list[str] | None,
+            identities_option(
+                _(
+                    "Hold --policy and --amendments against what is encrypted, too, with the secret"
+                    " key in this age identity file (repeatable)."
+                )
+            ),
+        ] = None,
         max_expansion: Annotated[
             int,
             typer.Option(
@@ -85,46 +95,67 @@ def add_verify(app: typer.Typer) -> None:
             bool, typer.Option("--quiet", "-q", help=_("Only the exit code, and errors."))
         ] = False,
     ) -> int:
-        from archiver.cli.progress import progress_for
         from archiver.describe.owed import checked_policy
-        from archiver.verify import VerifyOptions, verify_bag
+        from archiver.verify import VerifyOptions
 
-        if amendments and len(bags) != 1:
-            raise UsageError(_("amendments belong to one bag"), hint=_("Name that bag alone."))
+        _check_words(bags, policy, amendments, identity or [])
         output = Output(quiet=quiet)
+        if identity:
+            begin_in_secret(output)
         options = VerifyOptions(
             fast=fast,
             second_opinion=second_opinion,
             policy=checked_policy(policy) if policy else None,
             anchors=bag_anchors(trust or [], tsa_root or [], crl or [], bags, output),
             at=moment(at) if at else None,
+            identities=load_identities(identity) if identity else None,
             max_expansion=max_expansion,
         )
         codes = []
         for bag in bags:
-            progress = progress_for(quiet=quiet)
             try:
-                report = verify_bag(bag, options, progress=progress)
+                codes += _verify_one(bag, amendments, options, output, as_json=as_json)
             except ArchiverError as error:
                 if len(bags) == 1:
                     raise
                 output.error(error.message, error.hint)
                 codes.append(error.exit_code)
-                continue
-            finally:
-                progress.clear()
-            codes.append(report.exit_code)
-            amended = _amended(amendments, report, options) if amendments else None
-            codes += [1] if amended and amended.problems else []
-            if as_json:
-                output.json({**_report_json(report), **_amended_json(amended)})
-            elif not quiet:
-                _print_report(report, output)
-            if amended and not as_json:
-                _print_amended(amended, output)
-            for hint in _hints(report):
-                output.hint(hint)
         return worst_code(codes)
+
+
+def _check_words(bags: list[str], policy: str, amendments: str, identity: list[str]) -> None:
+    """Raises UsageError."""
+    if amendments and len(bags) != 1:
+        raise UsageError(_("amendments belong to one bag"), hint=_("Name that bag alone."))
+    if identity and not (policy or amendments):
+        raise UsageError(
+            _("--identity opens what --policy or --amendments ask about"),
+            hint=_("A statement is read with 'archiver statement open'."),
+        )
+
+
+def _verify_one(
+    bag: str, amendments: str, options: Any, output: Output, *, as_json: bool
+) -> list[int]:
+    """Check it, and tell; the exit codes. Raises ArchiverError."""
+    from archiver.cli.progress import progress_for
+    from archiver.verify import verify_bag
+
+    progress = progress_for(quiet=output.quiet)
+    try:
+        report = verify_bag(bag, options, progress=progress)
+    finally:
+        progress.clear()
+    amended = _amended(amendments, report, options) if amendments else None
+    if as_json:
+        output.json({**_report_json(report), **_amended_json(amended)})
+    elif not output.quiet:
+        _print_report(report, output)
+    if amended and not as_json:
+        _print_amended(amended, output)
+    for hint in _hints(report):
+        output.hint(hint)
+    return [report.exit_code, *_amended_codes(amended, options)]
 
 
 def _amended(directory: str, report: Any, options: Any) -> Any:
@@ -136,8 +167,18 @@ def _amended(directory: str, report: Any, options: Any) -> Any:
         report.facts,
         options.anchors,
         options.at,
+        identities=options.identities,
         max_expansion=options.max_expansion,
     )
+
+
+def _amended_codes(amended: Any, options: Any) -> list[int]:
+    """The exit codes of amendments: who has asked with a key what they say wants to know it."""
+    if amended is None:
+        return []
+    if amended.problems:
+        return [1]
+    return [3] if options.identities and amended.secret and not amended.opened else []
 
 
 def _amended_json(amended: Any) -> dict[str, object]:
@@ -153,6 +194,7 @@ def _amended_json(amended: Any) -> dict[str, object]:
             "count": amended.count,
             "signed": amended.signed,
             "secret": amended.secret,
+            "opened": amended.opened,
             "intact": not amended.problems,
             "problems": [{"path": name, "problem": text} for name, text in amended.problems],
             "now": dict(history.now.values) if known and history.now else None,
@@ -171,8 +213,8 @@ def _print_amended(amended: Any, output: Output) -> None:
         return
     text = _("amendments: {count}, signed: {signed}; they belong to this bag")
     output.line("  " + text.format(count=amended.count, signed=amended.signed))
-    if amended.secret:
-        output.line("  " + _("what they say is encrypted"))
+    if amended.secret and not amended.opened:
+        output.line("  " + _("what they say is encrypted: --identity KEYFILE opens it"))
     elif amended.history is not None:
         if amended.history.now is not None:
             for line in state_lines(amended.history.now):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
 from archiver.cli.options import crl_option, trust_option, tsa_root_option
 from archiver.cli.output import Output, finding_json, printable
 from archiver.errors import ArchiverError, PolicyError, UsageError
@@ -210,6 +211,7 @@ def _add_check(app: typer.Typer) -> None:
         trust: Annotated[list[str] | None, trust_option()] = None,
         tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
         crl: Annotated[list[str] | None, crl_option()] = None,
+        identity: Annotated[list[str] | None, identities_option()] = None,
         as_json: Annotated[
             bool, typer.Option("--json", help=_("Answer in JSON, one line for each bag."))
         ] = False,
@@ -222,9 +224,16 @@ def _add_check(app: typer.Typer) -> None:
             _tell_file(name, [], output, as_json=as_json)
             return 0
         from archiver.cli.bag_verify import bag_anchors, worst_code
+        from archiver.verify import VerifyOptions
 
-        anchors = bag_anchors(trust or [], tsa_root or [], crl or [], bags, output)
-        return worst_code([_check_bag(bag, policy, anchors, output, as_json) for bag in bags])
+        if identity:
+            begin_in_secret(output)
+        options = VerifyOptions(
+            policy=policy,
+            anchors=bag_anchors(trust or [], tsa_root or [], crl or [], bags, output),
+            identities=load_identities(identity) if identity else None,
+        )
+        return worst_code([_check_bag(bag, options, output, as_json=as_json) for bag in bags])
 
 
 def _checked(name: str, output: Output, *, as_json: bool) -> Any:
@@ -250,12 +259,13 @@ def _tell_file(name: str, mistakes: list[Any], output: Output, *, as_json: bool)
         output.line(printable(_("{name}: nothing is wrong with it").format(name=name)))
 
 
-def _check_bag(bag: str, policy: Any, anchors: Any, output: Output, as_json: bool) -> int:
+def _check_bag(bag: str, options: Any, output: Output, *, as_json: bool) -> int:
     """Its exit code."""
-    from archiver.verify import VerifyOptions, verify_bag
+    from archiver.verify import verify_bag
 
+    policy = options.policy
     try:
-        report = verify_bag(bag, VerifyOptions(policy=policy, anchors=anchors))
+        report = verify_bag(bag, options)
     except ArchiverError as error:
         output.error(error.message, error.hint)
         return error.exit_code

@@ -2,6 +2,9 @@
 
 Job: one directory of records and signatures against one bag. Limits: how many there should
 be stands in the vault's log alone: that the last ones were left out can't be seen here.
+
+What is encrypted belongs to the bag by its signatures and by the digests of its ciphertext;
+what it says is known, and judged, where somebody has a key that opens it.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from archiver.bag.opening import MAX_EXPANSION, open_tree
 from archiver.bag.validate import BagFacts
@@ -24,13 +28,16 @@ from archiver.describe.amendment import (
     record_name,
 )
 from archiver.describe.description import MAX_DESCRIPTION_BYTES
-from archiver.errors import ArchiverError, FormatError, UsageError
+from archiver.errors import ArchiverError, FormatError, KeyringError, UsageError
 from archiver.filesystem import read_regular
 from archiver.findings import Findings
 from archiver.i18n import _
 from archiver.pki.anchors import Anchors, Proven, Standing, judge_signer
 from archiver.pki.cms import MAX_CMS_BYTES, CmsError, parse_signed_data
 from archiver.signing import check_manifest_signature
+
+if TYPE_CHECKING:  # age is an extra
+    from archiver.encrypt import Identities
 
 __all__ = [
     "MAX_RECORD_BYTES",
@@ -48,13 +55,15 @@ _RECORD = re.compile(r"([0-9]{4})\.json(\.age)?(\.p7s)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AmendmentsReport:
-    """``count`` records; ``secret``: they are encrypted, and ``history`` isn't known.
-    ``problems``: what stands against them, each with the name of its file.
+    """``count`` records; ``secret``: they, or the description, are encrypted. ``history`` isn't
+    known then, unless it was ``opened``. ``problems``: what stands against them, each with the
+    name of its file.
     """
 
     count: int
     signed: int
     secret: bool
+    opened: bool
     history: History | None
     problems: tuple[tuple[str, str], ...]
 
@@ -93,21 +102,23 @@ def check_handed_out(
     anchors: Anchors | None = None,
     now: datetime | None = None,
     *,
+    identities: Identities | None = None,
     max_expansion: int = MAX_EXPANSION,
 ) -> AmendmentsReport:
     """The amendments in ``directory`` against the bag at ``bag``; ``facts`` are what its own
-    check found. Raises UsageError where there is no such directory.
+    check found; ``identities`` are tried on what is encrypted. Raises UsageError where there is
+    no such directory.
     """
-    found = _Found(directory)
-    first, digest, secret = _description(bag, facts, max_expansion, found)
+    found = _Found(directory, identities)
+    path, described = _description(bag, facts, max_expansion, found)
     records = list(found.records())
-    secret = secret or any(sealed for _data, sealed in records)
+    secret = path.endswith(SEALED_ENDING) or any(sealed for _data, sealed in records)
     history = None
-    if not secret:
+    if identities is not None or not secret:
         item = facts.info.first("External-Identifier") or ""
-        history = fold_amendments(item, first, digest, [data for data, _sealed in records])
-        if history.problem:
-            found.problem(directory, history.problem)
+        history = _history(item, path, described, records, found)
+    if history is not None and history.problem:
+        found.problem(directory, history.problem)
     signed = 0
     for number, (data, sealed) in enumerate(records, start=1):
         name = record_name(number, sealed=sealed)
@@ -122,16 +133,41 @@ def check_handed_out(
         count=len(records),
         signed=signed,
         secret=secret,
+        opened=secret and history is not None,
         history=history,
         problems=tuple(found.problems),
     )
 
 
+def _history(
+    item: str, path: str, described: bytes | None, records: list[tuple[bytes, bool]], found: _Found
+) -> History | None:
+    """What was said, and since; None where some of it can't be read, or no key opens it."""
+    first, digest = None, ""
+    if path:
+        data = None if described is None else found.opened(path, described)
+        if described is None or data is None:
+            return None
+        digest = hashlib.sha256(described).hexdigest()
+        try:
+            first = Description.parse(data)
+        except FormatError as error:
+            found.problem(path, error.message)
+    said = []
+    for number, (cipher, sealed) in enumerate(records, start=1):
+        data = found.opened(record_name(number, sealed=sealed), cipher)
+        if data is None:
+            return None
+        said.append(data)
+    digests = [hashlib.sha256(cipher).hexdigest() for cipher, _sealed in records]
+    return fold_amendments(item, first, digest, said, digests)
+
+
 class _Found:
     """What lies in the directory; a stranger may have filled it."""
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
+    def __init__(self, directory: str, identities: Identities | None) -> None:
+        self._directory, self._identities = directory, identities
         self.problems: list[tuple[str, str]] = []
         try:
             self._names = sorted(os.listdir(directory))
@@ -153,6 +189,24 @@ class _Found:
     def problem(self, name: str, text: str) -> None:
         """Note it."""
         self.problems.append((name, text))
+
+    def opened(self, name: str, data: bytes) -> bytes | None:
+        """The plain text of ``data``, which is called ``name``; None where no key opens it, or
+        it is none.
+        """
+        if not name.endswith(SEALED_ENDING):
+            return data
+        if self._identities is None:
+            return None
+        from archiver.encrypt import decrypt_bytes
+
+        try:
+            return decrypt_bytes(data, self._identities, MAX_DESCRIPTION_BYTES)
+        except KeyringError:
+            return None
+        except FormatError as error:
+            self.problem(name, error.message)
+            return None
 
     def _read(self, name: str, limit: int) -> bytes | None:
         try:
@@ -194,24 +248,21 @@ class _Found:
 
 def _description(
     bag: str, facts: BagFacts, max_expansion: int, found: _Found
-) -> tuple[Description | None, str, bool]:
-    """The description in the bag, the digest of its file, and whether it is encrypted. One
-    that no tag manifest lists, or none that is signed, is none; where there are two, the
-    encrypted one counts.
+) -> tuple[str, bytes | None]:
+    """Where the description in the bag is ("": there is none), and its bytes, encrypted or not,
+    None where they can't be read. One that no tag manifest lists, or none that is signed, is
+    none; where there are two, the encrypted one counts.
     """
     listed = facts.tag_files - set(facts.unsigned_tag_files)
     for path in (DESCRIPTION_PATH + SEALED_ENDING, DESCRIPTION_PATH):
         if path not in listed:
             continue
-        secret, digest = path.endswith(SEALED_ENDING), ""
         try:
-            data = _of_bag(bag, path, max_expansion)
-            digest = hashlib.sha256(data).hexdigest()
-            return (None if secret else Description.parse(data)), digest, secret
+            return path, _of_bag(bag, path, max_expansion)
         except (ArchiverError, OSError) as error:
             found.problem(path, _(str(error)))
-            return None, digest, secret
-    return None, "", False
+            return path, None
+    return "", None
 
 
 def _of_bag(bag: str, path: str, max_expansion: int) -> bytes:
