@@ -77,6 +77,7 @@ _ENTRIES = Table(
     Column("title", Text),
 )
 _FORMATS = Table("formats", _META, Column("id", Integer), Column("format", Text))
+_SOURCES = Table("sources", _META, Column("id", Integer), Column("source", Text))
 _UNREAD = Table("unread", _META, Column("item", Text, primary_key=True), Column("case_name", Text))
 _MARKS = Table("marks", _META, Column("name", Text, primary_key=True))
 _WORDS = Table(
@@ -96,6 +97,8 @@ _SCHEMA = (
     "CREATE INDEX entries_of_case ON entries (case_name)",
     "CREATE TABLE formats (id INTEGER NOT NULL, format TEXT NOT NULL, PRIMARY KEY (id, format))",
     "CREATE INDEX formats_by_name ON formats (format, id)",
+    "CREATE TABLE sources (id INTEGER NOT NULL, source TEXT NOT NULL, PRIMARY KEY (id, source))",
+    "CREATE INDEX sources_by_name ON sources (source, id)",
     "CREATE TABLE marks (name TEXT NOT NULL PRIMARY KEY)",
     "CREATE TABLE unread (item TEXT NOT NULL PRIMARY KEY, case_name TEXT NOT NULL)",
     (
@@ -104,7 +107,7 @@ _SCHEMA = (
     ),
     "INSERT INTO words (words, rank) VALUES ('rank', 'bm25(8.0, 1.0)')",
 )
-_VERSION = 1
+_VERSION = 2
 _TO_PURGE = "purge"
 """A mark: something was taken out that has left its words in the file."""
 _BEGIN, _END = "\x02", "\x03"
@@ -115,7 +118,9 @@ _PART = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is to be found of an item. Days are YYYY-MM-DD, "" where none is known."""
+    """What is to be found of an item. Days are YYYY-MM-DD, "" where none is known; ``sources``
+    are the items that it was made from.
+    """
 
     item: str
     case: str
@@ -127,12 +132,14 @@ class Entry:
     title: str = ""
     body: str = ""
     formats: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """What is found must be so, too; what is "" isn't asked for. ``confidentiality`` None
     and ``secret``: any that is secret. ``format``: a PUID or a MIME type, which may end in *.
+    ``made_from``: an item that it was made from.
     """
 
     case: str = ""
@@ -140,6 +147,7 @@ class Filter:
     since: str = ""
     until: str = ""
     format: str = ""
+    made_from: str = ""
     confidentiality: str = ""
     secret: bool | None = None
 
@@ -253,6 +261,7 @@ class WordIndex:
             if ids:
                 self._connection.execute(delete(_WORDS).where(_WORDS.c.rowid.in_(ids)))
                 self._connection.execute(delete(_FORMATS).where(_FORMATS.c.id.in_(ids)))
+                self._connection.execute(delete(_SOURCES).where(_SOURCES.c.id.in_(ids)))
                 self._connection.execute(delete(_ENTRIES).where(where))
             self._connection.execute(delete(_UNREAD).where(_UNREAD.c.item.in_(part)))
         return known
@@ -276,6 +285,9 @@ class WordIndex:
         formats = [{"id": number, "format": name} for name in sorted(set(one.formats))]
         if formats:
             self._connection.execute(insert(_FORMATS), formats)
+        sources = [{"id": number, "source": name} for name in sorted(set(one.sources))]
+        if sources:
+            self._connection.execute(insert(_SOURCES), sources)
 
     def forget(self, case: str) -> None:
         """Take a whole case out."""
@@ -382,6 +394,9 @@ def _filtered(question: Select[Any], wanted: Filter) -> Select[Any]:
         else:
             like = name == wanted.format
         question = question.where(columns.id.in_(select(_FORMATS.c.id).where(like)))
+    if wanted.made_from:
+        made = select(_SOURCES.c.id).where(_SOURCES.c.source == wanted.made_from)
+        question = question.where(columns.id.in_(made))
     return question
 
 

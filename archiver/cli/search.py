@@ -58,6 +58,12 @@ def add_search(app: typer.Typer, summary: str) -> None:
                 help=_("With a file of this format: fmt/199, video/mp4, video/*."),
             ),
         ] = "",
+        made_from: Annotated[
+            str,
+            typer.Option(
+                "--made-from", metavar="ID", help=_("Only what was made from this item itself.")
+            ),
+        ] = "",
         confidentiality: Annotated[
             str,
             typer.Option(
@@ -83,6 +89,7 @@ def add_search(app: typer.Typer, summary: str) -> None:
             since=_day(since, first=True),
             until=_day(until, first=False),
             format=format_,
+            made_from=made_from,
             confidentiality=_one_of(confidentiality, _confidentialities()),
         )
         opened, output = find_vault(vault, catalog), Output()

@@ -39,6 +39,7 @@ class _Known:
     history: Any
     told: Any
     made_from: dict[str, tuple[str, ...]]
+    made_into: tuple[str, ...] | None
     withdrawn: Any
 
 
@@ -87,6 +88,7 @@ def add_show(app: typer.Typer, summary: str) -> None:
 
 
 def _known(vault: Any, name: str) -> _Known:
+    from archiver.search import made_into
     from archiver.vault.amendments import tell
     from archiver.vault.derivations import lineage
     from archiver.vault.records import reading
@@ -100,6 +102,7 @@ def _known(vault: Any, name: str) -> _Known:
             history=records.catalog.history(name),
             told=tell(vault, records.catalog, item),
             made_from=lineage(vault, records.catalog, [name]),
+            made_into=made_into(vault, records, name),
             withdrawn=records.catalog.withdrawals(name),
         )
 
@@ -122,6 +125,7 @@ def _json(known: _Known) -> dict[str, object]:
         **known.record,
         "description": told_json(known.told),
         "derivations": {name: list(below) for name, below in known.made_from.items()},
+        "made_into": None if known.made_into is None else list(known.made_into),
         "consent_withdrawn": withdrawn_json(known.withdrawn),
         "detail": known.item.detail,
         "checks": [
@@ -141,6 +145,9 @@ def _lines(known: _Known) -> Iterator[str]:
         if known.made_from[known.item.item]:
             yield _("made from:")
         yield from lineage_lines(known.item.item, known.made_from, _MOST)
+        if known.made_into:
+            yield _("made into:")
+        yield from (f"  {name}" for name in (known.made_into or ())[:_MOST])
     if known.record["path"]:
         yield _("bag: {path}").format(path=known.record["path"])
     for name, value in sorted(known.item.detail.items()):
