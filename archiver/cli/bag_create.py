@@ -28,7 +28,7 @@ from archiver.cli.output import Output, count_files, finding_json, human_size, p
 from archiver.cli.owed import tell_owed
 from archiver.cli.sizes import parse_size
 from archiver.errors import ArchiverError, UsageError
-from archiver.i18n import _
+from archiver.i18n import _, ngettext
 
 __all__ = ["add_create"]
 
@@ -246,9 +246,11 @@ class _CreateRequest:
             )
         if len(set(self.keys)) < needed:
             raise UsageError(
-                _("{count} signatures are required, {given} keys were given").format(
-                    count=needed, given=len(set(self.keys))
-                ),
+                ngettext(
+                    "{count} signature is required; keys that were given: {given}",
+                    "{count} signatures are required; keys that were given: {given}",
+                    needed,
+                ).format(count=needed, given=len(set(self.keys))),
                 hint=_("Name who signs with --key NAME; 'archiver setup' makes a key."),
             )
         if not self.keys:

@@ -100,7 +100,8 @@ def _tell(consent: Mapping[str, Any] | None, gone: Any, output: Output) -> None:
         output.line(f"{purpose:<14} {answer}")
     for key, value in (consent or {}).items():
         if key not in PURPOSES:
-            output.line(printable(f"{key}: {value}"))
+            said = _(_ANSWERS.get(value, value)) if isinstance(value, str) and value else value
+            output.line(printable(f"{key}: {said}"))
     for each in gone:
         text = _("withdrawn on {time}: {scope}. {reason}").format(
             time=each.at.isoformat(" ", "seconds"),

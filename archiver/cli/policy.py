@@ -53,17 +53,25 @@ def _add_list(app: typer.Typer) -> None:
         epilog=_("Example: archiver policy list"),
     )
     def list_policies(as_json: Annotated[bool, _json_option()] = False) -> int:
-        from archiver.policy import load_policy, policy_names
+        from archiver.policy import policy_names, read_policy
 
-        found = [load_policy(name) for name in policy_names()]
-        output = Output()
+        found, output = [read_policy(name) for name in policy_names()], Output()
         if as_json:
-            rows = [{"name": one.name, "description": one.description} for one in found]
+            rows = [
+                {
+                    "name": one.policy.name,
+                    "description": one.policy.description,
+                    "extends": one.extends or None,
+                }
+                for one in found
+            ]
             output.json({"schema": "archiver/policy-list/1", "policies": rows})
             return 0
         for one in found:
-            said = _(one.description) if one.description in _SHIPPED else one.description
-            output.line(printable(f"{one.name:<12}{said}"))
+            text = one.policy.description
+            said = _(text) if text in _SHIPPED else text
+            more = _("extends {name}").format(name=one.extends) if one.extends else ""
+            output.line(printable(f"{one.policy.name:<12}{more:<19}{said}"))
         return 0
 
 

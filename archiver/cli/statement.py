@@ -242,6 +242,9 @@ def _tell_missing(statement: Statement, policy: Any, output: Output) -> None:
     if missing:
         text = _("the description still owes: {fields}")
         output.warning(text.format(fields=", ".join(missing)))
+    if not statement.files:
+        text = _("no file was named: of what was said, only the description is kept")
+        output.warning(text)
 
 
 def take_statement(

@@ -51,6 +51,11 @@ class LoadedPolicy:
     policy: Policy
     files: tuple[PolicyFile, ...]
 
+    @property
+    def extends(self) -> str:
+        """The name of the policy that the nearest file extends, "" where it extends none."""
+        return Path(self.files[1].path).stem if len(self.files) > 1 else ""
+
     def source(self, table: str, key: str) -> PolicyFile | None:
         """The file that has the last word on ``key``; None: the built-in default holds."""
         return next((one for one in self.files if key in one.table.get(table, {})), None)

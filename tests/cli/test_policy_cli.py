@@ -36,6 +36,9 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     made = run(capsys, "policy", "list", "--json").json
     assert made["schema"] == "archiver/policy-list/1"
     assert [one["name"] for one in made["policies"]] == policy_names()  # type: ignore[attr-defined]
+    extends = {one["name"]: one["extends"] for one in made["policies"]}  # type: ignore[attr-defined]
+    assert (extends["statement"], extends["default"]) == ("evidence", None)
+    assert "statement   extends evidence   Statements" in ran.out
 
 
 def test_what_the_policies_that_ship_say_can_be_translated() -> None:

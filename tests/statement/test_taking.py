@@ -862,3 +862,9 @@ def test_what_takes_a_files_place_while_it_is_proved_stays(
 def test_a_hostile_identity_form_takes_no_memory(text: str) -> None:
     with pytest.raises(UsageError, match="not shown"):
         read_identity_form(text.encode(), "f")
+
+
+def test_a_statement_without_a_file_is_told(scene: Scene) -> None:
+    done = scene.run(*scene.words(files=[]))
+    assert (done.code, "only the description is kept" in done.err) == (0, True)
+    assert "only the description" not in scene.run(*scene.words()).err
