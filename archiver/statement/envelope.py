@@ -48,7 +48,7 @@ MAX_RECORD_BYTES = 1 << 20
 MAX_FORMATS_BYTES = (MAX_FILES + 1) * MAX_FORMAT_BYTES
 _FILES_SCHEMA, _IDENTITY_SCHEMA = "archiver/statement-files/1", "archiver/identity/1"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_MAX_NAME_BYTES, _MAX_DEPTH = 255, 4
+_MAX_NAME_BYTES, _MAX_PARTS, _MAX_DEPTH = 255, 64, 4
 _MAX_NUMBER = 1 << 63
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
@@ -60,8 +60,8 @@ def payload_path(number: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainFile:
-    """A payload file before it was encrypted: its name alone (no path), "" where it came
-    through a pipe. ``cipher_sha256`` is the digest of what lies at ``path`` in the bag.
+    """A payload file before it was encrypted: its name, or its path below the directory that was
+    taken in, "" where it came through a pipe. ``cipher_sha256`` is the digest of what lies at ``path`` in the bag.
     """
 
     path: str
@@ -140,10 +140,17 @@ def _file(record: Any, number: int) -> PlainFile:
 
 
 def _is_name(name: str) -> bool:
-    """Whether it can be the name of a file, in one directory, anywhere."""
-    if name in (".", "..") or len(name.encode("utf-8", "surrogatepass")) > _MAX_NAME_BYTES:
+    """Whether it can be the name of a file below one directory, anywhere."""
+    if any(character in "\\\0" for character in name):
         return False
-    return not any(character in "/\\\0" for character in name)
+    parts = name.split("/")
+    if len(parts) > 1 and not all(parts):
+        return False
+    return len(parts) <= _MAX_PARTS and all(_is_part(one) for one in parts)
+
+
+def _is_part(part: str) -> bool:
+    return part not in (".", "..") and len(part.encode("utf-8", "surrogatepass")) <= _MAX_NAME_BYTES
 
 
 def _others(record: Any) -> dict[str, str]:
@@ -161,19 +168,33 @@ def _of(kind: type, value: Any) -> Any:
 
 
 def restored_names(files: tuple[PlainFile, ...]) -> list[str]:
-    """A name for each file that is safe to make in one directory: no control characters, no
-    two that are the same on any file system, none that is hidden.
+    """A path for each file that is safe to make below one directory: no control characters, no
+    two that are the same on any file system, none that is hidden, no file where a directory is.
     """
-    names, taken = [], set()
+    taken: dict[str, set[str]] = {}
+    directories: dict[tuple[str, str], str] = {}
+    found = []
     for number, one in enumerate(files, start=1):
-        kept = "".join(c if c.isprintable() else "_" for c in one.name).strip(" .")
-        if not kept or _RESERVED.fullmatch(kept) or len(kept.encode()) > _MAX_NAME_BYTES - 5:
-            kept = f"{number:04}" + kept[-20:] if kept else f"{number:04}"
-        while kept.casefold() in taken:
-            kept = f"{number:04}-{kept}"
-        taken.add(kept.casefold())
-        names.append(kept)
-    return names
+        *above, name = one.name.split("/")
+        place = ""
+        for part in above:
+            if (place, part) not in directories:
+                safe = _safe(part, number, taken.setdefault(place, set()))
+                directories[place, part] = f"{place}{safe}/"
+            place = directories[place, part]
+        found.append(place + _safe(name, number, taken.setdefault(place, set())))
+    return found
+
+
+def _safe(name: str, number: int, taken: set[str]) -> str:
+    """``name`` as it can stand beside those that are ``taken``, which it is then."""
+    kept = "".join(c if c.isprintable() else "_" for c in name).strip(" .")
+    if not kept or _RESERVED.fullmatch(kept) or len(kept.encode()) > _MAX_NAME_BYTES - 5:
+        kept = f"{number:04}" + kept[-20:] if kept else f"{number:04}"
+    while kept.casefold() in taken:
+        kept = f"{number:04}-{kept}"
+    taken.add(kept.casefold())
+    return kept
 
 
 # -- who the witness is

@@ -221,7 +221,9 @@ def restore(tree: BagTree, contents: Contents, identities: Identities, destinati
     try:
         os.mkdir(staged, 0o700)
         for one, name in zip(contents.files, restored_names(contents.files), strict=True):
-            _restore(tree, one, identities, os.path.join(staged, name))
+            path = os.path.join(staged, *name.split("/"))
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            _restore(tree, one, identities, path)
         sync_tree(staged)
         with contextlib.suppress(RenameFallback):
             rename_no_replace(staged, destination)

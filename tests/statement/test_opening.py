@@ -286,7 +286,7 @@ def test_a_statement_made_by_hand_is_opened(scene: Scene) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "/etc/x", "a/b", "..", ".", "a\\b", "a\0b", "x" * 256, "ñ" * 128, "../../../tmp/x",
+    ["../x", "/etc/x", "a//b", "a/", "/", "a/../b", "a/./b", "a/..", "a/" * 64 + "b", "..", ".", "a\\b", "a\0b", "x" * 256, "ñ" * 128, "../../../tmp/x",
      "C:\\x"],
 )  # fmt: skip
 def test_names_that_lead_elsewhere_are_refused(scene: Scene, name: str) -> None:
@@ -331,6 +331,31 @@ def test_restored_names_are_told_apart() -> None:
     assert restored_names(files("0002-a", "a", "A", "0003-A")) == [
         "0002-a", "a", "0003-A", "0004-0003-A",
     ]  # fmt: skip
+
+
+def test_paths_are_restored_below_their_directories() -> None:
+    def restored(*names: str) -> list[str]:
+        return restored_names(
+            tuple(
+                PlainFile(path="", name=one, size=0, sha256="", cipher_sha256="") for one in names
+            )
+        )
+
+    assert restored("a/b", "a/c", "b/a") == ["a/b", "a/c", "b/a"]
+    # Directories that are one on some file systems, and a file where a directory is.
+    assert restored("a/b", "A/b", "a", "c", "c/d") == [
+        "a/b", "0002-A/b", "0003-a", "c", "0005-c/d",
+    ]  # fmt: skip
+    assert restored(".git/x", " /y", "aux/z") == ["git/x", "0002/y", "0003aux/z"]
+    assert restored("\x1b/x", "_/x") == ["_/x", "0002-_/x"]
+
+
+def test_hostile_paths_stay_in_the_directory(scene: Scene) -> None:
+    hostile = Hostile(scene, {"~/x": b"1", ".ssh/authorized_keys": b"2", "x/y": b"3", "X/y": b"4"})
+    hostile.open(0, "")
+    found = sorted(str(one.relative_to("out")) for one in Path("out").rglob("*") if one.is_file())
+    assert found == ["0004-X/y", "ssh/authorized_keys", "x/y", "~/x"]
+    assert all(one.stat().st_mode & 0o077 == 0 for one in Path("out").rglob("*"))
 
 
 def test_ciphertexts_that_were_exchanged_are_noticed(scene: Scene) -> None:
