@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.bag_sign import (
-    answered_enough,
-    stamps_json,
-    tell_lacking,
-    tell_stamps,
-    wait_for_stamps,
+from archiver.cli.bag_making import Making
+from archiver.cli.describing import (
+    ask_option,
+    describe_option,
+    find_description,
+    without_names,
 )
-from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
     identify_option,
     key_dir_option,
@@ -24,10 +23,10 @@ from archiver.cli.options import (
     tsa_option,
     tsa_root_option,
 )
-from archiver.cli.output import Output, count_files, finding_json, human_size, printable
-from archiver.cli.owed import tell_owed
+from archiver.cli.output import Output
+from archiver.cli.secret import encrypts
 from archiver.cli.sizes import parse_size
-from archiver.errors import ArchiverError, UsageError
+from archiver.errors import UsageError
 from archiver.i18n import _, ngettext
 
 __all__ = ["add_create"]
@@ -290,64 +289,35 @@ def _create(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    import uuid
     from datetime import UTC, datetime
 
     from archiver.bag.stage import refuse_existing
     from archiver.bag.write import check_info
-    from archiver.cli.progress import progress_for
-    from archiver.seal import CreateOptions, create_bag
-    from archiver.seal.examine import Examiner
     from archiver.seal.plain import refuse_plain
 
     request.check()
     info = check_info(request.elements())
     now = datetime.now(UTC)
-    plans = _plans(request, plan_options, output)
-    output.limited(plans[0].findings, _WARNINGS_SHOWN)
+    plans = _told_plans(request, plan_options, output)
     targets = _targets(request.output, len(plans))
     for target in targets:
         refuse_existing(target)
-    for plan in plans:
-        refuse_plain(plan, policy)
-    examiner = Examiner(policy, identify=request.identify)
     sealing = request.sealing(policy, now)
     described = find_description(
-        request.describe, ask=request.ask, command="bag create", paths=[request.output], now=now
+        request.describe,
+        ask=request.ask,
+        command="bag create",
+        paths=[request.output],
+        now=now,
+        encrypts=encrypts(policy),
     )
-    group = uuid.uuid4().urn
-    code = 0
-    for number, (plan, target) in enumerate(zip(plans, targets, strict=True), start=1):
-        options = CreateOptions(
-            policy=policy,
-            now=now,
-            identifier=uuid.uuid4().urn,
-            algorithms=request.algorithms,
-            info=_group_info(info, group, number, len(plans)),
-            verify_after=request.verify_after,
-            sealing=sealing,
-            tag_files=described.files,
-            examine=examiner if examiner.is_needed else None,
-        )
-        progress = progress_for(quiet=quiet)
-        try:
-            made = create_bag(plan, target, options, progress=progress, say=output.say)
-        finally:
-            progress.clear()
-            examiner.close()
-        for warning in examiner.warnings:
-            output.warning(warning)
-        stamps = _stamp(target, sealing, output)
-        _told_of_creation(
-            made, plan, target, output, sealing, stamps, examiner.summary, as_json=as_json
-        )
-        tell_stamps(stamps, output, as_json=as_json)
-        tell_owed(policy, target, output)
-        if sealing and sealing.require_stamp and not answered_enough(stamps, policy):
-            code = 4
+    if not described.secret:
+        output.limited(plans[0].findings, _WARNINGS_SHOWN)
+        for plan in plans:
+            refuse_plain(plan, policy)
+    making = Making(request, policy, now, sealing, described, output, as_json=as_json, quiet=quiet)
+    code = making.secret(plans, info) if described.secret else making.plain(plans, targets, info)
     described.used()
-    if code:
-        tell_lacking(output)
     if sealing is None:
         output.say(
             _(
@@ -358,24 +328,26 @@ def _create(
     return code
 
 
-def _stamp(bag: str, sealing: Any, output: Output) -> Any:
-    """Wait for the time stamps of a bag that is there already."""
-    return wait_for_stamps(bag, sealing.stamps, output) if sealing else ()
-
-
-def _plans(request: _CreateRequest, plan_options: Any, output: Output) -> list[Any]:
+def _told_plans(request: _CreateRequest, plan_options: Any, output: Output) -> list[Any]:
     """The plan, or the plans of a group. Says all that stands against it."""
+    from archiver.seal import RefusedError
+
+    try:
+        with without_names(request.describe):
+            return _plans(request, plan_options)
+    except RefusedError as error:
+        for finding in list(error.findings)[:_FINDINGS_SHOWN]:
+            if finding.code[0] == "E":
+                output.say_line(output.finding(finding))
+        raise
+
+
+def _plans(request: _CreateRequest, plan_options: Any) -> list[Any]:
     from archiver.bag.plan import split_plan
     from archiver.seal import plan_sources
 
     sources = _file_list(request) if request.files_from is not None else request.sources
-    try:
-        plan = plan_sources(sources, request.output, plan_options)
-    except ArchiverError as error:
-        for finding in list(getattr(error, "findings", ()))[:_FINDINGS_SHOWN]:
-            if finding.code[0] == "E":
-                output.say_line(output.finding(finding))
-        raise
+    plan = plan_sources(sources, request.output, plan_options)
     if request.max_files is None and request.max_bytes is None:
         return [plan]
     return split_plan(plan, max_files=request.max_files, max_bytes=request.max_bytes)
@@ -387,76 +359,6 @@ def _targets(bag: str, count: int) -> list[str]:
         return [bag]
     width = len(str(count))
     return [f"{bag.rstrip('/')}-{number:0{width}}" for number in range(1, count + 1)]
-
-
-def _group_info(info: Any, group: str, number: int, count: int) -> Any:
-    """bag-info.txt of one bag of a group (RFC 8493 §2.2.2)."""
-    if count == 1:
-        return info
-    if info.first("Bag-Count") is not None:
-        raise UsageError(
-            _("{label} is computed by the program and can't be given").format(label="Bag-Count")
-        )
-    elements = [("Bag-Count", f"{number} of {count}")]
-    if info.first("Bag-Group-Identifier") is None:
-        elements.insert(0, ("Bag-Group-Identifier", group))
-    return info.with_elements(elements)
-
-
-def _told_of_creation(
-    made: Any,
-    plan: Any,
-    bag: str,
-    output: Output,
-    sealing: Any,
-    stamps: Any,
-    examined: Any,
-    *,
-    as_json: bool,
-) -> None:
-    from archiver.cli.words import WEAKNESSES
-
-    for weakness in sorted(made.weaknesses):
-        if weakness in WEAKNESSES:
-            output.warning(_(WEAKNESSES[weakness]))
-    for directory in made.changed_directories[:_WARNINGS_SHOWN]:
-        text = _("{path} changed meanwhile: what was added there is not in the bag")
-        output.warning(text.format(path=directory))
-    if made.resumed_files:
-        output.say(
-            _("went on from an interrupted run: {count} files were already there").format(
-                count=made.resumed_files
-            )
-        )
-    if as_json:
-        output.json(
-            {
-                "schema": "archiver/bag-create/1",
-                "bag": bag,
-                "payload_bytes": made.payload_bytes,
-                "payload_files": made.payload_files,
-                "signed": sealing is not None,
-                "signers": [
-                    {"name": one.certificate.name, "fingerprint": one.certificate.fingerprint}
-                    for one in (sealing.signers if sealing else ())
-                ],
-                "time_stamps": stamps_json(stamps),
-                "resumed_files": made.resumed_files,
-                "weaknesses": sorted(made.weaknesses),
-                "changed_directories": list(made.changed_directories),
-                "warnings": [finding_json(finding) for finding in plan.findings],
-                **examined,
-            }
-        )
-        return
-    output.line(
-        f"{printable(bag)}: {count_files(made.payload_files)}, {human_size(made.payload_bytes)}"
-    )
-    for one in sealing.signers if sealing else ():
-        certificate = one.certificate
-        text = _("sealed by {name} ({fingerprint})")
-        told = text.format(name=certificate.name, fingerprint=certificate.fingerprint[:16])
-        output.line("  " + printable(told))
 
 
 def _file_list(request: _CreateRequest) -> Any:

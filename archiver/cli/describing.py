@@ -6,7 +6,9 @@ of it in a bag is said by :mod:`archiver.seal.described`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,12 +16,19 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from archiver.i18n import _
+from archiver.secrecy import guarded, harden, sits_there
 
 if TYPE_CHECKING:
     from archiver.cli.draft import Draft
     from archiver.describe import Description
 
-__all__ = ["Described", "ask_option", "describe_option", "find_description"]
+__all__ = [
+    "Described",
+    "ask_option",
+    "describe_option",
+    "find_description",
+    "without_names",
+]
 
 
 def describe_option() -> Any:
@@ -64,38 +73,86 @@ def find_description(
     encrypts: bool = False,
 ) -> Described:
     """What ``--describe`` and ``--ask`` say. ``allow`` raises where what it says can't be so;
-    ``encrypts``: what a form says may be secret. Raises ArchiverError.
+    ``encrypts``: it may be secret. Raises ArchiverError.
     """
     if not form and not ask:
         return Described(files={})
-    from archiver.seal.described import description_files, load_form
+    from archiver.seal.described import description_files
 
-    given = load_form(form, now, case=case) if form else None
-    if given is not None and given.is_secret and encrypts and not ask:
-        allow(given)
-        return Described(description=given, files={}, secret=True)
+    def files_of(description: Description) -> dict[str, bytes]:
+        """None of what is encrypted; raises where it can be neither encrypted nor in clear."""
+        return {} if encrypts and description.is_secret else description_files(description)
+
+    given = _load(form, now, case) if form else None
     if given is not None:
-        description_files(given)
+        files_of(given)
     draft = None
     if ask:
-        given, draft = _asked(given, command, tuple(paths), case, now)
+        given, draft = _asked(given, command, tuple(paths), case, now, files_of)
     assert given is not None
-    files = description_files(given)
+    files = files_of(given)
     allow(given)
-    return Described(description=given, files=files, draft=draft)
+    secret = encrypts and given.is_secret
+    return Described(description=given, files=files, draft=draft, secret=secret)
+
+
+def _load(form: str, now: datetime, case: str) -> Description:
+    """The form. What is wrong with one that may be that of something secret is told without a
+    word of it to who isn't at a terminal. Raises ArchiverError.
+    """
+    from archiver.cli.statement_forms import without_words
+    from archiver.describe import DescriptionError
+    from archiver.seal.described import load_form
+
+    try:
+        return load_form(form, now, case=case)
+    except DescriptionError as error:
+        if sits_there() or not _may_be_secret(form):
+            raise
+        raise without_words(error, _("the form")) from None
+
+
+def _may_be_secret(form: str) -> bool:
+    from archiver.describe.description import MAX_DESCRIPTION_BYTES
+    from archiver.describe.secrecy import may_be_secret
+    from archiver.filesystem import read_regular
+
+    try:
+        return may_be_secret(read_regular(os.path.realpath(form), MAX_DESCRIPTION_BYTES + 1))
+    except OSError:
+        return False
+
+
+@contextmanager
+def without_names(form: str) -> Iterator[None]:
+    """What stands against the sources of what may be secret is told without their names to
+    who isn't at a terminal.
+    """
+    from archiver.seal import RefusedError
+
+    try:
+        yield
+    except RefusedError as error:
+        if sits_there() or not form or not _may_be_secret(form):
+            raise
+        raise error.without_names() from None
 
 
 def _asked(
-    given: Description | None, command: str, paths: tuple[str, ...], case: str, now: datetime
+    given: Description | None,
+    command: str,
+    paths: tuple[str, ...],
+    case: str,
+    now: datetime,
+    allow: Callable[[Description], object],
 ) -> tuple[Description, Draft]:
     from archiver.cli.ask import Interview, Talk
     from archiver.cli.draft import draft_for
     from archiver.describe.moment import recorded_now
-    from archiver.seal.described import description_files
 
+    harden()  # what is typed may turn out to be secret
     talk, draft = Talk(), draft_for(command, case=case, paths=paths)
     answers = dict(given.values) if given else {"case": case} if case else {}
-    interview = Interview(
-        talk, draft, description_files, given.kind if given else "", dict(answers)
-    )
-    return interview.run(recorded_now(now)), draft
+    interview = Interview(talk, draft, allow, given.kind if given else "", dict(answers))
+    with guarded():
+        return interview.run(recorded_now(now)), draft

@@ -28,6 +28,7 @@ from archiver.cli.vault import (
 )
 from archiver.errors import UsageError
 from archiver.i18n import _
+from archiver.secrecy import sits_there
 
 __all__ = ["add_ingest", "add_withdraw"]
 
@@ -120,7 +121,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         chosen, now = checked_policy(policy or opened.policy), datetime.now(UTC)
         refuse_unsigned(key or [], chosen, unsigned=unsigned)
-        plan = None if adopt else _plan(opened, case, sources, output, encode_names=encode_names)
+        plan = None if adopt else _plan(opened, case, sources, describe, encode_names=encode_names)
         described = find_description(
             describe,
             ask=ask,
@@ -131,6 +132,8 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             allow=lambda found: refuse_unknown(opened, found),
             encrypts=encrypts(chosen),
         )
+        if plan is not None and not (described.secret and not sits_there()):
+            output.limited(plan.findings, 20)
         if not described.secret:
             _refuse_plain(plan, sources, chosen)
         sealing = None
@@ -150,9 +153,11 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         options = IngestOptions(create=create, again=again, wait_seconds=wait)
         if described.secret:
             secret = described.description
-            return take_secret(
-                opened, case, sources, secret, options, output, identify=identify, as_json=as_json
+            code = take_secret(
+                opened, case, plan, secret, options, output, identify=identify, as_json=as_json
             )
+            described.used()
+            return code
         with examining(chosen, identify=identify) as examiner:
             options = replace(options, create=replace(create, examine=examiner))
             made = _take_in(opened, case, sources, plan, options, output)
@@ -172,14 +177,14 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         return code_of_stamps(sealing, stamps, chosen, output)
 
 
-def _plan(vault: Any, case: str, sources: list[str], output: Output, *, encode_names: bool) -> Any:
+def _plan(vault: Any, case: str, sources: list[str], form: str, *, encode_names: bool) -> Any:
     from archiver.bag.plan import PlanOptions
+    from archiver.cli.describing import without_names
     from archiver.seal import plan_sources
 
-    options = PlanOptions(encode_names=encode_names)
-    plan = plan_sources(sources, vault.bag_path(case, "new"), options)
-    output.limited(plan.findings, 20)
-    return plan
+    with without_names(form):
+        options = PlanOptions(encode_names=encode_names)
+        return plan_sources(sources, vault.bag_path(case, "new"), options)
 
 
 def _refuse_plain(plan: Any, sources: list[str], policy: Any) -> None:

@@ -25,9 +25,9 @@ from archiver.i18n import _
 from archiver.secrecy import guarded
 
 if TYPE_CHECKING:
-    from archiver.statement import Keys, Statement, Taken
+    from archiver.statement import Statement, Taken
 
-__all__ = ["statement_app", "take_statement"]
+__all__ = ["statement_app"]
 
 
 def statement_app(settings: dict[str, Any], summary: str) -> typer.Typer:
@@ -148,7 +148,7 @@ def _add_new(app: typer.Typer) -> None:
         from datetime import UTC, datetime
 
         from archiver.cli.keys import sealing_for
-        from archiver.cli.taking import refuse_unsigned
+        from archiver.cli.taking import refuse_unsigned, take_statement
         from archiver.ingest import IngestOptions
         from archiver.policy import load_policy
         from archiver.seal import CreateOptions
@@ -245,48 +245,6 @@ def _tell_missing(statement: Statement, policy: Any, output: Output) -> None:
     if not statement.files:
         text = _("no file was named: of what was said, only the description is kept")
         output.warning(text)
-
-
-def take_statement(
-    vault: Any,
-    case: str,
-    statement: Statement,
-    keys: Keys,
-    options: Any,
-    output: Output,
-    *,
-    identify: bool | None,
-) -> Taken:
-    """Take it, and show how far that is; what the files are like and what killed runs had left
-    is told.
-    """
-    from archiver.cli.progress import progress_for
-    from archiver.seal.examine import examining
-    from archiver.statement import Heard, take
-
-    heard = Heard(
-        encrypting=progress_for(quiet=output.quiet),
-        sealing=progress_for(quiet=output.quiet),
-        say=output.say,
-    )
-    with examining(options.create.policy, identify=identify) as examiner:
-        try:
-            taken = take(
-                vault,
-                case,
-                statement,
-                keys,
-                options,
-                examine=examiner.before_encryption if examiner else None,
-                heard=heard,
-            )
-        finally:
-            heard.sealing.clear()
-    for warning in examiner.warnings if examiner else ():
-        output.warning(warning)
-    for item in taken.settled:
-        output.say(_("{item} was left by a run that was ended; that is settled").format(item=item))
-    return taken
 
 
 # -- keys

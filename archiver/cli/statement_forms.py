@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from archiver.describe import DescriptionError
     from archiver.statement import Plain, Statement
 
-__all__ = ["Asked", "gather", "settle_originals", "without_words"]
+__all__ = ["Asked", "gather", "settle_originals", "tell_originals", "without_words"]
 
 _MAX_FORM_BYTES = 1 << 20
 _MAX_LIST_BYTES = 1 << 20
+_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,16 +79,15 @@ def gather(asked: Asked, now: datetime) -> tuple[Statement, list[tuple[Plain, st
             identity = ask_identity(terminal)
         if not paths and terminal is not None and not asked.form:
             paths = ask_files(terminal)
-    plains = tuple(_plain(path, number) for number, path in enumerate(paths, start=1))
+    plains = tuple(_named(path, number) for number, path in enumerate(paths, start=1))
     return Statement(description=description, identity=identity, files=plains), forms
 
 
-def _plain(path: str, number: int) -> Plain:
+def _named(path: str, number: int) -> Plain:
     from archiver.statement import Plain
+    from archiver.statement.sources import plain_file
 
-    if path == "-":
-        return Plain("", _("standard input"))
-    return Plain(path, path if sits_there() else _("file {number}").format(number=number))
+    return Plain("", _("standard input")) if path == "-" else plain_file(path, number)
 
 
 def _paths(asked: Asked) -> list[str]:
@@ -181,17 +181,11 @@ def settle_originals(
     remove: bool,
 ) -> None:
     """Plain files that still lie where they were: told, and removed where that is wanted."""
-    from archiver.cli.watch_status import is_watched
-
-    left = [(plain, digest) for plain, digest in originals if os.path.lexists(plain.path)]
+    left = _left(originals)
     if not left:
         return
     if not remove:
-        for plain, _digest in left:
-            text = _("the plain original still lies there: {file}")
-            if is_watched(plain.path):
-                text = _("the plain original still lies in a watched folder: {file}")
-            output.warning(text.format(file=plain.label))
+        tell_originals(left, output)
         remove = _wants_removal(output)
     if not remove and output.quiet:
         return
@@ -207,6 +201,24 @@ def settle_originals(
             " may stay. Only a disk that was encrypted all along keeps them from others."
         )
     )
+
+
+def _left(originals: Sequence[tuple[Plain, str]]) -> list[tuple[Plain, str]]:
+    return [(plain, digest) for plain, digest in originals if os.path.lexists(plain.path)]
+
+
+def tell_originals(originals: Sequence[tuple[Plain, str]], output: Output) -> None:
+    """Plain files that still lie where they were: told, at most a screenful of them."""
+    from archiver.cli.watch_status import is_watched
+
+    left = _left(originals)
+    for plain, _digest in left[:_TOLD]:
+        text = _("the plain original still lies there: {file}")
+        if is_watched(plain.path):
+            text = _("the plain original still lies in a watched folder: {file}")
+        output.warning(text.format(file=plain.label))
+    if len(left) > _TOLD:
+        output.warning(_("and {count} more like these").format(count=len(left) - _TOLD))
 
 
 def _remove(vault: Any, item: str, left: Sequence[tuple[Plain, str]], output: Output) -> None:

@@ -1,18 +1,31 @@
 """What the commands that take items in have in common.
 
-Job: small steps before and after. Limits: takes nothing in itself.
+Job: small steps before, after, and on the way. Limits: what is taken in is said by others.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from archiver.cli.bag_sign import stamps_json
 from archiver.cli.output import Output
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import _
 
-__all__ = ["derive", "made_json", "refuse_unknown", "refuse_unsigned"]
+if TYPE_CHECKING:
+    from archiver.statement import Heard, Keys, Statement, Taken
+
+__all__ = [
+    "derive",
+    "hearing",
+    "made_json",
+    "refuse_unknown",
+    "refuse_unsigned",
+    "take_statement",
+    "tell_missing",
+]
 
 
 def made_json(made: Any, sealing: Any, stamps: Any) -> dict[str, object]:
@@ -60,3 +73,54 @@ def refuse_unsigned(keys: list[str], policy: Any, *, unsigned: bool) -> None:
             _("a vault keeps sealed bags, and no key was given"),
             hint=_("Name who signs with --key NAME, or say --unsigned."),
         )
+
+
+def tell_missing(description: Any, wanted: Any, output: Output) -> None:
+    """What a secret description still owes; it keeps nothing from being sealed."""
+    missing = description.missing(wanted)
+    if missing:
+        text = _("the description still owes: {fields}")
+        output.warning(text.format(fields=", ".join(missing)))
+
+
+@contextmanager
+def hearing(output: Output) -> Iterator[Heard]:
+    """Who hears how far it is: the terminal."""
+    from archiver.cli.progress import progress_for
+    from archiver.statement import Heard
+
+    quiet = output.quiet
+    heard = Heard(
+        encrypting=progress_for(quiet=quiet), sealing=progress_for(quiet=quiet), say=output.say
+    )
+    try:
+        yield heard
+    finally:
+        heard.sealing.clear()
+
+
+def take_statement(
+    vault: Any,
+    case: str,
+    statement: Statement,
+    keys: Keys,
+    options: Any,
+    output: Output,
+    *,
+    identify: bool | None,
+) -> Taken:
+    """Take it, and show how far that is; what the files are like and what killed runs had left
+    is told.
+    """
+    from archiver.seal.examine import examining
+    from archiver.statement import take
+
+    policy = options.create.policy
+    with examining(policy, identify=identify) as examiner, hearing(output) as heard:
+        examine = examiner.before_encryption if examiner else None
+        taken = take(vault, case, statement, keys, options, examine=examine, heard=heard)
+    for warning in examiner.warnings if examiner else ():
+        output.warning(warning)
+    for item in taken.settled:
+        output.say(_("{item} was left by a run that was ended; that is settled").format(item=item))
+    return taken

@@ -174,6 +174,14 @@ class RefusedError(SourceError):
         super().__init__(message, hint=_hint(first.code))
         self.findings = findings
 
+    def without_names(self) -> SourceError:
+        """The same, fit for a log: no path, and none of the findings, which hold more."""
+        first = next(one for one in self.findings if one.severity is Severity.ERROR)
+        text = _("the sources can't be archived as they are ({code})")
+        error = SourceError(text.format(code=first.code), hint=self.hint)
+        error.exit_code = self.exit_code
+        return error
+
 
 def _hint(code: str) -> str:
     return {

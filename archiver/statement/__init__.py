@@ -16,28 +16,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from archiver.bag.model import BagInfo
 from archiver.bag.plan import PlanOptions
-from archiver.bag.progress import Progress, Silent
-from archiver.errors import ArchiverError, PolicyError, SourceError, UsageError
+from archiver.errors import ArchiverError, SourceError
 from archiver.fixity import Result, look_at
 from archiver.i18n import _
 from archiver.ingest import Ingested, IngestOptions, Told, ingest
-from archiver.seal import Examined, plan_sources
-from archiver.statement.envelope import DESCRIPTION_PATH, MAX_FILES, STATEMENT
-from archiver.statement.making import ExaminePlain, Making, opened, state_of
-from archiver.statement.model import Keys, Plain, Statement, check_keys
-from archiver.statement.staging import (
-    CODE_LABEL,
-    KIND_LABEL,
-    Staged,
-    description_fact,
-    end_of,
-    settle_left,
-)
+from archiver.seal import plan_sources
+from archiver.statement.envelope import DESCRIPTION_PATH
+from archiver.statement.making import ExaminePlain, make, opened, state_of
+from archiver.statement.model import Heard, Keys, Plain, Statement, check_keys, check_statement
+from archiver.statement.staging import description_fact, end_of, settle_left, staged_in
 from archiver.vault import Vault
 from archiver.vault.records import reading
 
@@ -64,17 +55,6 @@ class Taken:
     settled: tuple[str, ...] = field(default=())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """Who hears how far it is: ``encrypting`` of plain bytes, ``sealing`` of the bag, ``say``
-    what takes long.
-    """
-
-    encrypting: Progress = field(default_factory=Silent)
-    sealing: Progress = field(default_factory=Silent)
-    say: Callable[[str], None] = lambda _text: None
-
-
 def take(
     vault: Vault,
     case: str,
@@ -90,26 +70,20 @@ def take(
     withdrawn.
     """
     heard = heard or Heard()
-    _check(statement, options)
+    check_statement(statement, options.create.policy)
     settled = settle_left(vault, options)
-    with Staged(vault, case) as staged:
-        made = Making(staged, statement, keys, case)
-        found = made.examine(examine) if examine else Examined()
-        try:
-            originals = made.encrypt(heard.encrypting)
-        finally:
-            heard.encrypting.clear()
-        plan = plan_sources([staged.payload], vault.bag_path(case, "new"), PlanOptions())
-        code = ((CODE_LABEL, statement.code),) if statement.code else ()
-        info = BagInfo(((KIND_LABEL, statement.kind), *code))
-        create = replace(
+    with staged_in(vault, case) as staged:
+        made = make(
+            staged,
+            statement,
+            keys,
+            case,
             options.create,
-            info=info,
-            tag_files={**options.create.tag_files, **made.tag_files},
-            # What lies in the bag is ciphertext, of which nothing is to be learnt.
-            examine=lambda _staged: Examined({}, found.events),
+            examine=examine,
+            encrypting=heard.encrypting,
         )
-        data = made.tag_files[DESCRIPTION_PATH]
+        plan = plan_sources([staged.payload], vault.bag_path(case, "new"), PlanOptions())
+        data = made.create.tag_files[DESCRIPTION_PATH]
         fact = description_fact(data, statement.kind, statement.code)
         with _withdrawn_unless_done(vault, case, staged.key, options):
             ingested = ingest(
@@ -117,34 +91,12 @@ def take(
                 case,
                 [staged.payload],
                 plan,
-                replace(options, create=create),
+                replace(options, create=made.create),
                 told=Told(staged.key, {"description": fact}),
                 progress=heard.sealing,
                 say=heard.say,
             )
-    return Taken(ingested=ingested, originals=tuple(originals), settled=tuple(settled))
-
-
-def _check(statement: Statement, options: IngestOptions) -> None:
-    policy, description = options.create.policy, statement.description
-    if description.kind != STATEMENT and (not description.is_secret or statement.identity):
-        raise UsageError(_("the description is none of a statement, or of anything secret"))
-    statement.code  # noqa: B018  # it is checked
-    if policy.encryption.payload == "never":
-        raise PolicyError(
-            _("the policy {name} never encrypts, and a statement has to be").format(
-                name=policy.name
-            ),
-            hint=_(
-                'Use one with [encryption] payload = "secret". A statement that is public is'
-                " ingested like any file."
-            ),
-        )
-    if len(statement.files) > MAX_FILES:
-        raise UsageError(
-            _("a statement has at most {count} files").format(count=MAX_FILES),
-            hint=_("Pack them into one archive first."),
-        )
+    return Taken(ingested=ingested, originals=made.originals, settled=tuple(settled))
 
 
 @contextlib.contextmanager

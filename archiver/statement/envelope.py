@@ -61,7 +61,8 @@ def payload_path(number: int) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainFile:
     """A payload file before it was encrypted: its name, or its path below the directory that was
-    taken in, "" where it came through a pipe. ``cipher_sha256`` is the digest of what lies at ``path`` in the bag.
+    taken in, "" where it came through a pipe. ``cipher_sha256`` is the digest of what lies at
+    ``path`` in the bag.
     """
 
     path: str

@@ -12,36 +12,77 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from archiver.bag.progress import Progress
 from archiver.encrypt import Reader, encrypt, encrypt_bytes
-from archiver.errors import SourceError, storage_error
+from archiver.errors import SourceError, UsageError, storage_error
 from archiver.i18n import _
 from archiver.identify import FORMATS_PATH as _PLAIN_FORMATS
-from archiver.seal import Examined
+from archiver.seal import CreateOptions, Examined
 from archiver.seal.examine import PlainSource
 from archiver.statement.envelope import (
     DESCRIPTION_PATH,
     FILES_PATH,
     FORMATS_PATH,
     IDENTITY_PATH,
+    MAX_RECORD_BYTES,
     Contents,
     PlainFile,
     identity_record,
     payload_path,
 )
 from archiver.statement.model import Keys, Plain, Statement
-from archiver.statement.staging import Staged
+from archiver.statement.staging import CODE_LABEL, KIND_LABEL, Staged
 
-__all__ = ["ExaminePlain", "Making", "opened", "state_of"]
+__all__ = ["ExaminePlain", "Made", "make", "opened", "state_of"]
 
 _PORTION = 1 << 18
 ExaminePlain = Callable[[Sequence[PlainSource]], Examined]
 """What :meth:`archiver.seal.examine.Examiner.before_encryption` is."""
 
 
-class Making:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was made: the plain files as they were read, with their digests, and how the bag is
+    to be made that holds the ciphertexts.
+    """
+
+    originals: tuple[tuple[Plain, str], ...]
+    create: CreateOptions
+
+
+def make(
+    staged: Staged,
+    statement: Statement,
+    keys: Keys,
+    case: str,
+    create: CreateOptions,
+    *,
+    examine: ExaminePlain | None,
+    encrypting: Progress,
+) -> Made:
+    """All ciphertexts of ``statement``. Raises ArchiverError."""
+    making = _Making(staged, statement, keys, case)
+    found = making.examine(examine) if examine else Examined()
+    try:
+        originals = making.encrypt(encrypting)
+    finally:
+        encrypting.clear()
+    told = [(KIND_LABEL, statement.kind)]
+    told += [(CODE_LABEL, statement.code)] if statement.code else []
+    options = replace(
+        create,
+        info=create.info.with_elements(told),
+        tag_files={**create.tag_files, **making.tag_files},
+        # What lies in the bag is ciphertext, of which nothing is to be learnt.
+        examine=lambda _staged: Examined({}, found.events),
+    )
+    return Made(tuple(originals), options)
+
+
+class _Making:
     """Makes a statement's ciphertexts: payload files and the list of them in ``staged``, the
     rest as ``tag_files``.
     """
@@ -49,7 +90,7 @@ class Making:
     def __init__(self, staged: Staged, statement: Statement, keys: Keys, case: str) -> None:
         self._staged, self._statement, self._keys = staged, statement, keys
         self._case = case
-        self._seen: dict[str, tuple[int, ...]] = {}
+        self._seen = {one.path: one.state for one in statement.files if one.state}
         self.tag_files: dict[str, bytes] = {}
 
     def examine(self, examine: ExaminePlain) -> Examined:
@@ -59,7 +100,7 @@ class Making:
         plains = self._statement.files
         for one in plains:
             with contextlib.suppress(OSError, ValueError):  # :func:`opened` will tell
-                self._seen[one.path] = state_of(os.stat(one.path))
+                self._seen.setdefault(one.path, state_of(os.stat(one.path)))
         found = examine(
             [
                 PlainSource(one.path, payload_path(number), one.label)
@@ -79,7 +120,13 @@ class Making:
         others = self._others()
         code = self._statement.code
         contents = Contents(case=self._case, code=code, files=tuple(files), others=others)
-        self._write(FILES_PATH, contents.to_bytes(), self._keys.statement)
+        data = contents.to_bytes()
+        if len(data) > MAX_RECORD_BYTES:
+            raise UsageError(
+                _("the names of the files are too long for one list"),
+                hint=_("Pack them into one archive first."),
+            )
+        self._write(FILES_PATH, data, self._keys.statement)
         return [(plain, made.sha256) for plain, made in zip(plains, files, strict=True)]
 
     def _others(self) -> dict[str, str]:
@@ -124,7 +171,7 @@ class Making:
         progress.done(source.size, 1)
         return PlainFile(
             path=path,
-            name=_told_name(plain.path),
+            name=plain.name or _told_name(plain.path),
             size=source.size,
             sha256=source.digest.hexdigest(),
             cipher_sha256=sink.digest.hexdigest(),

@@ -5,18 +5,20 @@ Job: frozen values, checked. Limits: reads no file and encrypts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from archiver.bag.progress import Progress, Silent
 from archiver.consent import check_code
 from archiver.describe import Description
 from archiver.encrypt import parse_recipient
-from archiver.errors import UsageError
+from archiver.errors import PolicyError, UsageError
 from archiver.i18n import _
-from archiver.statement.envelope import STATEMENT
+from archiver.policy import Policy
+from archiver.statement.envelope import MAX_FILES, STATEMENT
 
-__all__ = ["Keys", "Plain", "Statement", "check_keys"]
+__all__ = ["Heard", "Keys", "Plain", "Statement", "check_keys", "check_statement"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +40,15 @@ class Keys:
 @dataclass(frozen=True, slots=True)
 class Plain:
     """A plain file: its path, "" for standard input. ``label`` is how messages call it: the
-    path only where nobody but who typed it will see them.
+    path only where nobody but who typed it will see them. ``name``: what the list of files calls
+    it, "" for the last part of its path. ``state``: what it was like when it was looked at, as
+    :func:`~archiver.statement.making.state_of` tells; () where nobody has.
     """
 
     path: str
     label: str
+    name: str = ""
+    state: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,17 @@ class Statement:
         if self.kind != STATEMENT:
             return ""
         return check_code(str(self.description.values.get("witness_code", "")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """Who hears how far it is: ``encrypting`` of plain bytes, ``sealing`` of the bag, ``say``
+    what takes long.
+    """
+
+    encrypting: Progress = field(default_factory=Silent)
+    sealing: Progress = field(default_factory=Silent)
+    say: Callable[[str], None] = lambda _text: None
 
 
 def check_keys(
@@ -106,3 +123,26 @@ def check_keys(
             hint=_("Use another key for identities, or say --identity-to-readers."),
         )
     return keys
+
+
+def check_statement(statement: Statement, policy: Policy) -> None:
+    """Raises UsageError, PolicyError where it can't be encrypted by ``policy``."""
+    description = statement.description
+    if description.kind != STATEMENT and (not description.is_secret or statement.identity):
+        raise UsageError(_("the description is none of a statement, or of anything secret"))
+    statement.code  # noqa: B018  # it is checked
+    if policy.encryption.payload == "never":
+        raise PolicyError(
+            _("the policy {name} never encrypts, and a statement has to be").format(
+                name=policy.name
+            ),
+            hint=_(
+                'Use one with [encryption] payload = "secret". A statement that is public is'
+                " ingested like any file."
+            ),
+        )
+    if len(statement.files) > MAX_FILES:
+        raise UsageError(
+            _("a statement has at most {count} files").format(count=MAX_FILES),
+            hint=_("Pack them into one archive first."),
+        )

@@ -1,8 +1,8 @@
 """Where a statement's ciphertexts are until they are in their bag, and what a kill leaves.
 
-Job: a directory in the vault, 0700, locked while its run is alive, in which nothing but
-ciphertext is ever written; what killed runs have left is brought to an end. Limits: encrypts
-nothing.
+Job: a directory in the vault, or beside a bag that is made without one, 0700, locked while its
+run is alive, in which nothing but ciphertext is ever written; what killed runs have left is
+brought to an end. Limits: encrypts nothing.
 
 Its name tells of the case and of a number made by chance, which is also the key of the item
 in the log: so nothing that could be guessed is ever made a digest of. A run that was killed
@@ -37,21 +37,51 @@ from archiver.vault import BAGS, Vault
 from archiver.vault.records import reading
 from archiver.verify import VerificationReport
 
-__all__ = ["CODE_LABEL", "KIND_LABEL", "Staged", "description_fact", "settle_left"]
+__all__ = [
+    "CODE_LABEL",
+    "KIND_LABEL",
+    "Staged",
+    "description_fact",
+    "settle_left",
+    "staged_beside",
+    "staged_in",
+]
 
 KIND_LABEL, CODE_LABEL = "Archiver-Kind", "Archiver-Code"
 """In bag-info.txt: all that is told in clear."""
 _PREFIX = ".archiver-statement-"
 _NAME = re.compile(re.escape(_PREFIX) + r"(?P<case>[a-z0-9._-]{1,64})-(?P<token>[0-9a-f]{64})")
+_BESIDE_PREFIX = ".archiver-secret-"
+_BESIDE = re.compile(re.escape(_BESIDE_PREFIX) + r"[0-9a-f]{64}")
 _INTERRUPTED = "interrupted"
 _TRIES = 3
 
 
-class Staged:
-    """The directory of one run: ``payload`` is what becomes ``data/``."""
+def staged_in(vault: Vault, case: str) -> Staged:
+    """For an item of ``case``."""
+    return Staged(os.path.join(vault.path, BAGS), f"{_PREFIX}{case}-")
 
-    def __init__(self, vault: Vault, case: str) -> None:
-        self._vault, self._case = vault, case
+
+def staged_beside(destination: str) -> Staged:
+    """For a bag that is to appear at ``destination``. What killed runs have left beside it is
+    removed. Raises StorageError.
+    """
+    place = os.path.dirname(os.path.abspath(destination))
+    try:
+        left = [name for name in os.listdir(place) if _BESIDE.fullmatch(name)]
+    except OSError as error:
+        raise storage_error(error, place) from error
+    for name in sorted(left):
+        with contextlib.suppress(OSError), _dead(os.path.join(place, name)):
+            shutil.rmtree(os.path.join(place, name), ignore_errors=True)
+    return Staged(place, _BESIDE_PREFIX)
+
+
+class Staged:
+    """The directory of one run, in ``place``: ``payload`` is what becomes ``data/``."""
+
+    def __init__(self, place: str, prefix: str) -> None:
+        self._place, self._prefix = place, prefix
         self.token = self.path = self.payload = ""
         self._lock = -1
 
@@ -70,13 +100,12 @@ class Staged:
                 # Another run may have taken it for a dead one's in this very moment.
                 taken = isinstance(error, FileNotFoundError | BlockingIOError)
                 if not taken or attempt == _TRIES - 1:
-                    raise storage_error(error, self._vault.path) from error
+                    raise storage_error(error, self._place) from error
         return self
 
     def _make(self) -> None:
         self.token = secrets.token_hex(32)
-        name = f"{_PREFIX}{self._case}-{self.token}"
-        self.path = os.path.join(self._vault.path, BAGS, name)
+        self.path = os.path.join(self._place, f"{self._prefix}{self.token}")
         self.payload = os.path.join(self.path, "payload")
         os.mkdir(self.path, 0o700)
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -129,17 +158,26 @@ def _settle(vault: Vault, name: str, options: IngestOptions) -> Iterator[str]:
     if not found:
         return
     path = os.path.join(vault.path, BAGS, name)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for item in end_of(vault, found["case"], f"statement:{found['token']}", options):
-                yield item.item
-            shutil.rmtree(path, ignore_errors=True)
-        except BlockingIOError:
-            return  # its run is alive
-        finally:
-            os.close(lock)
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError, BlockingIOError),
+        _dead(path),
+    ):
+        for item in end_of(vault, found["case"], f"statement:{found['token']}", options):
+            yield item.item
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _dead(path: str) -> Iterator[None]:
+    """Hold what a killed run has left. Raises BlockingIOError where its run is alive, OSError
+    where it is gone, or no directory.
+    """
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)
 
 
 def end_of(vault: Vault, case: str, key: str, options: IngestOptions) -> list[Item]:

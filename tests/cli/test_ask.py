@@ -112,7 +112,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def terminals(place: Path) -> Iterator[list[Terminal]]:
+def terminals() -> Iterator[list[Terminal]]:
     opened: list[Terminal] = []
     yield opened
     for one in opened:

@@ -46,7 +46,7 @@ from archiver.statement.envelope import (
     parse_identity,
     read_identity_form,
 )
-from archiver.statement.staging import Staged, settle_left
+from archiver.statement.staging import Staged, settle_left, staged_in
 from archiver.vault.check import check_logs
 from tests.bag.making import OPTIONS
 from tests.faults.test_disks import tmpfs
@@ -471,7 +471,7 @@ def test_what_a_killed_run_left_is_removed_and_its_number_ended(scene: Scene) ->
     states = {one.item: (one.state, one.detail.get("reason")) for one in items(scene.vault)}
     assert states["c-E-0002"] == (REFUSED, "interrupted")
     assert states["c-E-0003"] == (SEALED, None)
-    with Staged(scene.vault, CASE) as alive:
+    with staged_in(scene.vault, CASE) as alive:
         assert settle_left(scene.vault, INGEST) == []
         assert os.path.isdir(alive.payload)
         assert stat.S_IMODE(os.stat(alive.path).st_mode) == 0o700
@@ -661,7 +661,8 @@ def test_who_sits_there_is_asked_whether_to_remove(
             raise UsageError("none")
         return Typed(answer)
 
-    monkeypatch.setattr("archiver.cli.statement_forms.sits_there", lambda: True)
+    for one in ("cli.statement_forms", "statement.sources"):
+        monkeypatch.setattr(f"archiver.{one}.sits_there", lambda: True)
     monkeypatch.setattr("archiver.cli.asking.Terminal", terminal)
     done = scene.run(*scene.words())
     assert done.code == 0
@@ -744,12 +745,12 @@ def test_a_directory_that_was_taken_for_a_dead_run_s_is_made_anew(
             shutil.rmtree(path)
 
     monkeypatch.setattr(os, "mkdir", meddling)
-    with Staged(scene.vault, CASE) as staged:
+    with staged_in(scene.vault, CASE) as staged:
         assert os.path.isdir(staged.payload)
         assert len(tries) == 2
     tries.clear()
     monkeypatch.setattr(os, "mkdir", lambda *_arguments: (_ for _ in ()).throw(OSError(30, "ro")))
-    with pytest.raises(StorageError), Staged(scene.vault, CASE):
+    with pytest.raises(StorageError), staged_in(scene.vault, CASE):
         pass
 
 
