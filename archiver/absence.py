@@ -18,6 +18,7 @@ from archiver.amend import Wanted
 from archiver.bag.plan import PlanOptions
 from archiver.bag.progress import Progress
 from archiver.describe import DESCRIPTION_PATH, Description
+from archiver.describe.amendment import History
 from archiver.errors import UsageError
 from archiver.i18n import _
 from archiver.ingest import Ingested, IngestOptions, ingest
@@ -31,17 +32,22 @@ __all__ = ["ABSENCE", "Answered", "answering", "check_absence", "record_absence"
 ABSENCE = "absence"
 
 
-def check_absence(description: Description) -> None:
-    """Raises UsageError where ``description`` is none of an absence that can be recorded."""
+def check_absence(description: Description, *, encrypts: bool = False) -> None:
+    """Raises UsageError where ``description`` is none of an absence that can be recorded;
+    ``encrypts``: by a policy that says for whom what is secret is encrypted.
+    """
     if description.kind != ABSENCE:
         raise UsageError(
             _("this form describes no absence, but a {kind}").format(kind=description.kind),
             hint=_("See 'archiver ingest'."),
         )
-    if description.is_secret:
+    if description.is_secret and not encrypts:
         raise UsageError(
             _("an absence that is confidential or sealed can't be recorded here"),
-            hint=_("Nothing was done. Record it as restricted, without what is secret."),
+            hint=_(
+                "Nothing was done. Give a policy whose [encryption] names recipients and escrow;"
+                " or record it as restricted, without what is secret."
+            ),
         )
 
 
@@ -56,8 +62,9 @@ def record_absence(
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Ingested:
-    """Seal the absence that ``description`` tells of, read from the file ``form``, as the next
-    item of ``case``. Raises ArchiverError.
+    """Seal the absence that ``description`` tells of, read from the file ``form``, in clear, as
+    the next item of ``case``; one that is secret is taken by :func:`archiver.statement.take`.
+    Raises ArchiverError.
     """
     check_absence(description)
     data = description.to_bytes()
@@ -82,16 +89,23 @@ class Answered:
     whom: int = 0
 
 
-def answering(answered: Answered, reason: str) -> Wanted:
-    """The amendment that writes an answer down (:func:`archiver.amend.amend`)."""
+def answering(answered: Answered, reason: str, opened: History | None = None) -> Wanted:
+    """The amendment that writes an answer down (:func:`archiver.amend.amend`). ``opened`` is
+    what somebody's key has opened of a secret one.
+    """
 
     def change(told: Told) -> Mapping[str, Any]:
-        if told.kind != ABSENCE or told.now is None:
+        now = told.now
+        if told.secret and opened is not None:
+            if len(opened.steps) != len(told.amendments):
+                raise UsageError(_("it was amended meanwhile"), hint=_("Run the command again."))
+            now = opened.now
+        if told.kind != ABSENCE or now is None:
             raise UsageError(
                 _("this is no absence, or what is said of it can't be read here"),
                 hint=_("See 'archiver show ID'."),
             )
-        asked = [dict(one) for one in told.now.values.get("asked", [])]
+        asked = [dict(one) for one in now.values.get("asked", [])]
         if len(asked) != 1 and not 0 < answered.whom <= len(asked):
             raise UsageError(
                 _("{count} were asked: which of them has answered?").format(count=len(asked)),

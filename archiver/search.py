@@ -30,7 +30,7 @@ from archiver.catalog.model import START, Described, Item, Position
 from archiver.describe import Description, Field, fields_of
 from archiver.describe.fields import SECRET
 from archiver.describe.graph import sources_of
-from archiver.errors import CatalogError, LogError, StorageError, UsageError
+from archiver.errors import LogError, StorageError, UsageError
 from archiver.filesystem import read_regular
 from archiver.i18n import _
 from archiver.vault import Vault
@@ -38,7 +38,7 @@ from archiver.vault.amendments import tell_described
 from archiver.vault.log import CaseLog
 from archiver.vault.records import Records
 
-__all__ = ["Answer", "Filter", "days_of", "made_into", "search"]
+__all__ = ["Answer", "Filter", "days_of", "search"]
 
 FORMATS_PATH = "metadata/formats.jsonl"
 _CALLED_TOO = {"application/mp4": "video/mp4"}
@@ -46,7 +46,6 @@ _CALLED_TOO = {"application/mp4": "video/mp4"}
 _MAX_FORMATS_BYTES = 16 << 20
 _MAX_MANIFEST_BYTES = 64 << 20
 _MAX_FORMATS = 1000
-_MAX_MADE = 1000
 _MANY = 2000
 """So many new entries leave the index in pieces that slow every question down."""
 _TIMES = ("event_time", "collected_at")
@@ -101,22 +100,6 @@ def _by_secrecy(wanted: Filter) -> Filter:
     if wanted.confidentiality in SECRET:
         return replace(wanted, confidentiality="", secret=True)
     return wanted
-
-
-def made_into(vault: Vault, records: Records, item: str) -> tuple[str, ...] | None:
-    """The items that were made from ``item`` itself, of which that may be known; None where the
-    index isn't up to date (bringing it there may take long), or can't be used.
-    """
-    if not os.path.exists(vault.search_index):
-        return None
-    try:
-        with open_words(vault.search_index) as index:
-            if index.unread() or index.positions() != records.catalog.positions():
-                return None
-            found = index.find("", Filter(made_from=item), _MAX_MADE)
-    except (CatalogError, StorageError):
-        return None
-    return tuple(one.item for one in found)
 
 
 class _Update:

@@ -15,7 +15,7 @@ from archiver.cli.vault import catalog_option, find_item, find_vault, vault_opti
 from archiver.errors import UsageError
 from archiver.i18n import _
 
-__all__ = ["add_amend", "amend_item", "one_signer", "read_file", "reason_option"]
+__all__ = ["add_amend", "amend_item", "asked_for", "one_signer", "read_file", "reason_option"]
 
 _MAX_FORM_BYTES = 1 << 20
 
@@ -110,7 +110,10 @@ def add_amend(app: typer.Typer) -> None:
             _refuse_spoken(spoken, described)
         values |= spoken
         wanted = Wanted(
-            reason=_reason(reason), set=values, remove=tuple(remove or ()), kind=kind or said
+            reason=asked_for(reason, _("Reason: ")),
+            set=values,
+            remove=tuple(remove or ()),
+            kind=kind or said,
         )
         signing = (key, key_dir, passphrase_file)
         return amend_item(
@@ -215,12 +218,12 @@ def _refuse_spoken(spoken: dict[str, Any], kind: str) -> None:
             )
 
 
-def _reason(given: str) -> str:
-    """The reason; ``-`` asks for it, so that it is in no command line."""
+def asked_for(given: str, question: str) -> str:
+    """What was given; ``-`` asks for it, so that it is in no command line."""
     if given != "-":
         return given
     if sys.stdin.isatty():
-        return input(_("Reason: "))
+        return input(question)
     return sys.stdin.readline().rstrip("\n")
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "ask_option",
     "describe_option",
     "find_description",
+    "load_quietly",
     "without_names",
 ]
 
@@ -83,7 +84,7 @@ def find_description(
         """None of what is encrypted; raises where it can be neither encrypted nor in clear."""
         return {} if encrypts and description.is_secret else description_files(description)
 
-    given = _load(form, now, case) if form else None
+    given = load_quietly(form, now, case=case) if form else None
     if given is not None:
         files_of(given)
     draft = None
@@ -96,7 +97,7 @@ def find_description(
     return Described(description=given, files=files, draft=draft, secret=secret)
 
 
-def _load(form: str, now: datetime, case: str) -> Description:
+def load_quietly(form: str, now: datetime, *, kind: str = "", case: str = "") -> Description:
     """The form. What is wrong with one that may be that of something secret is told without a
     word of it to who isn't at a terminal. Raises ArchiverError.
     """
@@ -105,7 +106,7 @@ def _load(form: str, now: datetime, case: str) -> Description:
     from archiver.seal.described import load_form
 
     try:
-        return load_form(form, now, case=case)
+        return load_form(form, now, kind=kind, case=case)
     except DescriptionError as error:
         if sits_there() or not _may_be_secret(form):
             raise

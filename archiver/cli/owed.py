@@ -5,6 +5,7 @@ Job: told, in lines or JSON. Limits: finds nothing itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -34,7 +35,14 @@ def tell_owed(policy: Any, bag: str, output: Output) -> None:
 
 
 def list_owed(
-    records: Any, output: Output, case: str, limit: int, *, undescribed: bool, as_json: bool
+    records: Any,
+    output: Output,
+    case: str,
+    limit: int,
+    *,
+    undescribed: bool,
+    identity: Sequence[str],
+    as_json: bool,
 ) -> int:
     """Tell it; 1 where what is said of an item is not intact."""
     from archiver.policy import load_policy
@@ -46,7 +54,8 @@ def list_owed(
         policy = load_policy(records.vault.policy).describe
         found = find_undescribed(records, policy, case=case)
     else:
-        found = find_overdue(records, datetime.now(UTC).date(), case=case)
+        unseal = _unsealing(records.vault, identity, output) if identity else None
+        found = find_overdue(records, datetime.now(UTC).date(), case=case, unseal=unseal)
     chosen = list(islice(found, limit) if limit else found)
     tell = (_undescribed_json, _undescribed_line) if undescribed else (_overdue_json, _overdue_line)
     if as_json:
@@ -56,6 +65,16 @@ def list_owed(
         for one in chosen:
             output.line(printable(tell[1](one)))
     return 1 if any(one.problem for one in chosen) else 0
+
+
+def _unsealing(vault: Any, identity: Sequence[str], output: Output) -> Any:
+    """Reads what is said of a secret item."""
+    from archiver.cli.agekeys import begin_in_secret, load_identities
+    from archiver.statement.opening import described
+
+    begin_in_secret(output)
+    identities = load_identities(identity)
+    return lambda item: described(vault, item, lambda: identities)
 
 
 def _undescribed_json(one: Any) -> dict[str, object]:
@@ -82,6 +101,7 @@ def _overdue_json(one: Any) -> dict[str, object]:
         "whom": one.whom or None,
         "reference": one.reference or None,
         "deadline": one.deadline or None,
+        "secret": one.secret,
         "problem": one.problem or None,
     }
 
@@ -89,6 +109,8 @@ def _overdue_json(one: Any) -> dict[str, object]:
 def _overdue_line(one: Any) -> str:
     if one.problem:
         return f"{one.item.item:<28} " + _("NOT INTACT: {problem}").format(problem=one.problem)
+    if one.secret:
+        return f"{one.item.item:<28} " + _("encrypted: --identity KEYFILE tells what is due")
     text = _("due on {day}: {whom}, {reference}")
     told = text.format(day=one.deadline, whom=one.whom, reference=one.reference or "-")
     return f"{one.item.item:<28} {told}"

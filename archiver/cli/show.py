@@ -58,6 +58,13 @@ def add_show(app: typer.Typer, summary: str) -> None:
         premis: Annotated[
             bool, typer.Option("--premis", help=_("Write it as PREMIS 3 XML."))
         ] = False,
+        made_into: Annotated[
+            bool,
+            typer.Option(
+                "--made-into",
+                help=_("Tell what was made from it, too: brings the index of words up to date."),
+            ),
+        ] = False,
         identity: Annotated[
             list[str] | None,
             identities_option(
@@ -73,7 +80,7 @@ def add_show(app: typer.Typer, summary: str) -> None:
                 hint=_("See 'archiver show --help'."),
             )
         opened, output = find_vault(vault, catalog), Output()
-        known = _known(opened, item)
+        known = _known(opened, item, made_into=made_into)
         if identity and known.told.secret:
             known = _with_key(opened, known, identity, output)
         if premis:
@@ -87,8 +94,7 @@ def add_show(app: typer.Typer, summary: str) -> None:
         return 1 if known.told.problem else 0
 
 
-def _known(vault: Any, name: str) -> _Known:
-    from archiver.search import made_into
+def _known(vault: Any, name: str, *, made_into: bool) -> _Known:
     from archiver.vault.amendments import tell
     from archiver.vault.derivations import lineage
     from archiver.vault.records import reading
@@ -102,9 +108,16 @@ def _known(vault: Any, name: str) -> _Known:
             history=records.catalog.history(name),
             told=tell(vault, records.catalog, item),
             made_from=lineage(vault, records.catalog, [name]),
-            made_into=made_into(vault, records, name),
+            made_into=_made_into(vault, records, name) if made_into else None,
             withdrawn=records.catalog.withdrawals(name),
         )
+
+
+def _made_into(vault: Any, records: Any, name: str) -> tuple[str, ...]:
+    from archiver.search import Filter, search
+
+    answer = search(vault, records, [], Filter(made_from=name), limit=_MOST)
+    return tuple(one.item for one in answer.found)
 
 
 def _with_key(vault: Any, known: _Known, identity: list[str], output: Output) -> _Known:
@@ -125,7 +138,7 @@ def _json(known: _Known) -> dict[str, object]:
         **known.record,
         "description": told_json(known.told),
         "derivations": {name: list(below) for name, below in known.made_from.items()},
-        "made_into": None if known.made_into is None else list(known.made_into),
+        **({} if known.made_into is None else {"made_into": list(known.made_into)}),
         "consent_withdrawn": withdrawn_json(known.withdrawn),
         "detail": known.item.detail,
         "checks": [
@@ -147,7 +160,7 @@ def _lines(known: _Known) -> Iterator[str]:
         yield from lineage_lines(known.item.item, known.made_from, _MOST)
         if known.made_into:
             yield _("made into:")
-        yield from (f"  {name}" for name in (known.made_into or ())[:_MOST])
+        yield from (f"  {name}" for name in known.made_into or ())
     if known.record["path"]:
         yield _("bag: {path}").format(path=known.record["path"])
     for name, value in sorted(known.item.detail.items()):

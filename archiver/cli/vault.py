@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from archiver.cli.agekeys import identities_option
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.errors import NotFoundError, UsageError
 from archiver.i18n import N_, _
@@ -128,6 +129,12 @@ def add_list(app: typer.Typer, summary: str) -> None:
                 "--overdue", help=_("Only absences whose answer should have come by now.")
             ),
         ] = False,
+        identity: Annotated[
+            list[str] | None,
+            identities_option(
+                _("With --overdue: look into secret absences, too, with this age identity file.")
+            ),
+        ] = None,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
@@ -136,6 +143,10 @@ def add_list(app: typer.Typer, summary: str) -> None:
 
         from archiver.vault.records import reading
 
+        if identity and not overdue:
+            raise UsageError(
+                _("--identity goes with --overdue"), hint=_("See 'archiver show ID --identity'.")
+            )
         opened, output = find_vault(vault, catalog), Output()
         places = {one.name: one.reachable() for one in opened.replicas()}
         with reading(opened) as records:
@@ -152,7 +163,13 @@ def add_list(app: typer.Typer, summary: str) -> None:
 
                 _refuse_both(after, undescribed=undescribed, overdue=overdue)
                 owed = list_owed(
-                    records, output, case, limit, undescribed=undescribed, as_json=as_json
+                    records,
+                    output,
+                    case,
+                    limit,
+                    undescribed=undescribed,
+                    identity=identity or (),
+                    as_json=as_json,
                 )
                 return tell_broken(records, output) or owed
             chosen = islice(found, limit) if limit else found

@@ -1,15 +1,17 @@
 """What is still owed: items that nobody has described, or not enough; answers that are due.
 
-Job: questions for ``archiver list``. Limits: what a secret item says can't be read here.
+Job: questions for ``archiver list``. Limits: what a secret item says is read by who holds a
+key; without one it is said that it can't be told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
 from archiver.catalog.model import Described, Item
+from archiver.describe import Description
 from archiver.policy import DescribePolicy
 from archiver.vault.amendments import Told, tell_described
 from archiver.vault.records import Records
@@ -33,9 +35,12 @@ class Undescribed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue:
-    """Somebody was asked, and has not answered until ``deadline``."""
+    """Somebody was asked, and has not answered until ``deadline``. ``secret``: whether anybody
+    was can't be told.
+    """
 
     item: Item
+    secret: bool = False
     whom: str = ""
     reference: str = ""
     deadline: str = ""
@@ -61,16 +66,26 @@ def undescribed(
             yield Undescribed(item=item, kind=one.kind, missing=tuple(missing))
 
 
-def overdue(records: Records, today: date, *, case: str = "") -> Iterator[Overdue]:
-    """Those who were asked for what is absent, whose deadline is over."""
+Unseal = Callable[[Item], Description]
+"""What is said of a secret item now. Raises ArchiverError."""
+
+
+def overdue(
+    records: Records, today: date, *, case: str = "", unseal: Unseal | None = None
+) -> Iterator[Overdue]:
+    """Those who were asked for what is absent, whose deadline is over; absences that are
+    secret, where there is no key. Raises ArchiverError, where ``unseal`` does.
+    """
     for one in records.catalog.descriptions(case=case, kind=_ABSENCE):
-        if one.secret:
-            continue
         item, told = _told(records, one)
-        if told.problem or told.now is None:
+        now = unseal(item) if one.secret and unseal else told.now
+        if one.secret and now is None:
+            yield Overdue(item=item, secret=True)
+            continue
+        if told.problem or now is None:
             yield Overdue(item=item, problem=told.problem)
             continue
-        for asked in told.now.values.get("asked", []):
+        for asked in now.values.get("asked", []):
             answered = "answer" in asked or "answered_at" in asked
             if not answered and _is_over(str(asked.get("deadline", "")), today):
                 yield Overdue(
