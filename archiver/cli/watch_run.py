@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from archiver.cli.agekeys import begin_in_secret
 from archiver.cli.keys import check_signers, sealing_for, stamp_options
 from archiver.cli.output import Output, printable
 from archiver.cli.watch_status import remember_folder
@@ -26,6 +27,7 @@ from archiver.watch.health import Health
 from archiver.watch.journal import Journal, journal_path
 from archiver.watch.logs import JsonLines, Line, Lines, LineWriter, WatchLog, summary_text
 from archiver.watch.model import Sink, State
+from archiver.watch.secret import has_readers
 from archiver.watch.service import Living, Notifier, Pulse, StoppableSink, Stopping
 from archiver.watch.stamper import Stamper
 from archiver.watch.unattended import Opener
@@ -108,6 +110,8 @@ def watch(target: Target, rules: Sequence[tuple[str, Any]], keys: Keys, wish: Wi
     output = Output(quiet=wish.quiet)
     if wish.dry_run:
         return _dry_run(target, rules, output, as_json=wish.as_json)
+    if target.vault and has_readers(target.policy):
+        begin_in_secret(output)
     hide = [target.path, *(folder for folder, _rules in rules)]
     notifier = Notifier(os.environ)
     log = WatchLog(_writer(quiet=wish.quiet), names=wish.names, hide=hide)
@@ -240,6 +244,7 @@ class _Making:
             sealing=self._sealing,
             progress=self._living,
             examine=self.examiner if self.examiner.is_needed else None,
+            examine_plain=self.examiner.before_encryption if self.examiner.is_needed else None,
         )
         inner: Sink
         if target.vault:

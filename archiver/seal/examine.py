@@ -9,6 +9,7 @@ Events hold counts and versions, never a name; of what is secret no counts eithe
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ class Examiner:
     one confined child serves them all then, and can read what is there. Without roots each
     bag has its own child, which can read that bag alone.
 
-    ``waiting`` is called once a second and more: what it raises breaks the work off.
+    ``waiting`` is called once a second and more: what it raises breaks the work off. Several
+    threads may use it: one is served after the other.
 
     Raises UsageError where the policy asks for what can't be done.
     """
@@ -82,6 +84,7 @@ class Examiner:
     ) -> None:
         self._policy, self._clock, self._waiting = policy, clock, waiting
         self._identifier = _identifier(policy.formats, roots, identify, waiting)
+        self._turn = threading.Lock()
         self.warnings: list[str] = []
         """What a person should hear of the last bag."""
         self.summary: dict[str, Any] = {}
@@ -99,9 +102,23 @@ class Examiner:
         if self._identifier is not None:
             self._identifier.close()
 
+    @contextlib.contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """One thread at a time; one that waits can be broken off."""
+        while not self._turn.acquire(timeout=1.0):
+            self._waiting()
+        try:
+            self.warnings, self.summary = [], {}
+            yield
+        finally:
+            self._turn.release()
+
     def __call__(self, staged: str) -> Examined:
         """See :data:`archiver.seal.Examine`. Raises SourceError for what the policy refuses."""
-        self.warnings, self.summary = [], {}
+        with self._in_turn():
+            return self._examined(staged)
+
+    def _examined(self, staged: str) -> Examined:
         scan, events = self._policy.scan, list[Event]()
         if scan.command or scan.required:
             events += self._judged(scan_payload(f"{staged}/data", scan, self._waiting))
@@ -123,7 +140,10 @@ class Examiner:
         them by their names in the bag; the events say that there are records, and nothing of
         what is in them. Raises SourceError for what the policy refuses.
         """
-        self.warnings, self.summary = [], {}
+        with self._in_turn():
+            return self._examined_plain(files)
+
+    def _examined_plain(self, files: Sequence[PlainSource]) -> Examined:
         scan, events = self._policy.scan, list[Event]()
         if scan.command or scan.secret_command or scan.required:
             paths = [one.path for one in files]

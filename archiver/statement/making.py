@@ -45,12 +45,13 @@ ExaminePlain = Callable[[Sequence[PlainSource]], Examined]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What was made: the plain files as they were read, with their digests, and how the bag is
-    to be made that holds the ciphertexts.
+    """What was made: the plain files as they were read, with their SHA-256, and how the bag is
+    to be made that holds the ciphertexts; ``sha512`` of the plain files, where it was asked for.
     """
 
     originals: tuple[tuple[Plain, str], ...]
     create: CreateOptions
+    sha512: tuple[str, ...] = ()
 
 
 def make(
@@ -62,9 +63,10 @@ def make(
     *,
     examine: ExaminePlain | None,
     encrypting: Progress,
+    sha512: bool = False,
 ) -> Made:
     """All ciphertexts of ``statement``. Raises ArchiverError."""
-    making = _Making(staged, statement, keys, case)
+    making = _Making(staged, statement, keys, case, sha512=sha512)
     found = making.examine(examine) if examine else Examined()
     try:
         originals = making.encrypt(encrypting)
@@ -79,7 +81,7 @@ def make(
         # What lies in the bag is ciphertext, of which nothing is to be learnt.
         examine=lambda _staged: Examined({}, found.events),
     )
-    return Made(tuple(originals), options)
+    return Made(tuple(originals), options, tuple(making.sha512))
 
 
 class _Making:
@@ -87,9 +89,12 @@ class _Making:
     rest as ``tag_files``.
     """
 
-    def __init__(self, staged: Staged, statement: Statement, keys: Keys, case: str) -> None:
+    def __init__(
+        self, staged: Staged, statement: Statement, keys: Keys, case: str, *, sha512: bool
+    ) -> None:
         self._staged, self._statement, self._keys = staged, statement, keys
-        self._case = case
+        self._case, self._wants_sha512 = case, sha512
+        self.sha512: list[str] = []
         self._seen = {one.path: one.state for one in statement.files if one.state}
         self.tag_files: dict[str, bytes] = {}
 
@@ -156,7 +161,8 @@ class _Making:
         path = payload_path(number)
         with opened(plain) as file:
             before = os.fstat(file.fileno())
-            source = _Hashed(file, plain.label, progress)
+            more = [hashlib.sha512()] if self._wants_sha512 else []
+            source = _Hashed(file, plain.label, progress, more)
             sink = _Written(self._staged.create(path), self._staged.path)
             with contextlib.closing(sink):
                 encrypt(source, sink, self._keys.statement)
@@ -168,6 +174,7 @@ class _Making:
                 _("{file} changed while it was read").format(file=plain.label),
                 hint=_("Wait until it is finished, and run the command again."),
             )
+        self.sha512 += [one.hexdigest() for one in more]
         progress.done(source.size, 1)
         return PlainFile(
             path=path,
@@ -222,11 +229,12 @@ def opened(plain: Plain) -> Iterator[Any]:
 
 
 class _Hashed:
-    """Reads, and hashes what was read."""
+    """Reads, and hashes what was read; ``more`` are hashes that hear of it, too."""
 
-    def __init__(self, file: Reader, label: str, progress: Progress) -> None:
+    def __init__(self, file: Reader, label: str, progress: Progress, more: Sequence[Any]) -> None:
         self._file, self._label, self._progress = file, label, progress
         self.digest, self.size = hashlib.sha256(), 0
+        self._digests = (self.digest, *more)
 
     def read(self, size: int, /) -> bytes:
         """See :class:`~archiver.encrypt.Reader`."""
@@ -236,7 +244,8 @@ class _Hashed:
             raise SourceError(
                 _("{file} can't be read: {reason}").format(file=self._label, reason=error.strerror)
             ) from None
-        self.digest.update(data)
+        for digest in self._digests:
+            digest.update(data)
         self.size += len(data)
         self._progress.within(len(data))
         return data

@@ -39,6 +39,7 @@ from archiver.verify import VerificationReport
 
 __all__ = [
     "CODE_LABEL",
+    "KEY_PREFIX",
     "KIND_LABEL",
     "Staged",
     "description_fact",
@@ -49,6 +50,8 @@ __all__ = [
 
 KIND_LABEL, CODE_LABEL = "Archiver-Kind", "Archiver-Code"
 """In bag-info.txt: all that is told in clear."""
+KEY_PREFIX = "statement:"
+"""Of the keys in the log: what follows is made by chance."""
 _PREFIX = ".archiver-statement-"
 _NAME = re.compile(re.escape(_PREFIX) + r"(?P<case>[a-z0-9._-]{1,64})-(?P<token>[0-9a-f]{64})")
 _BESIDE_PREFIX = ".archiver-secret-"
@@ -88,7 +91,7 @@ class Staged:
     @property
     def key(self) -> str:
         """The item's key in the log: by chance."""
-        return f"statement:{self.token}"
+        return f"{KEY_PREFIX}{self.token}"
 
     def __enter__(self) -> Self:
         for attempt in range(_TRIES):
@@ -162,7 +165,7 @@ def _settle(vault: Vault, name: str, options: IngestOptions) -> Iterator[str]:
         contextlib.suppress(FileNotFoundError, NotADirectoryError, BlockingIOError),
         _dead(path),
     ):
-        for item in end_of(vault, found["case"], f"statement:{found['token']}", options):
+        for item in end_of(vault, found["case"], f"{KEY_PREFIX}{found['token']}", options):
             yield item.item
         shutil.rmtree(path, ignore_errors=True)
 

@@ -193,6 +193,19 @@ class Archiver:
             except (ArchiverError, OSError) as error:
                 raise SinkError(_reason(error)) from error
 
+    def _resumed(self, lot: Lot) -> Done | None:
+        """What became of the item that the journal names, where the unit's key tells nothing."""
+        item = lot.members[0].item
+        if not item:
+            return None
+        digests = [row.digest for row in lot.members]
+        described = next((row.digest for row in lot.description), "")
+        with self._committing():
+            try:
+                return self.sink.resume(lot.unit, item, digests, described)
+            except (ArchiverError, OSError) as error:
+                raise SinkError(_reason(error)) from error
+
     def _archive(self, folder: Folder, lots: Sequence[Lot]) -> None:
         by_key = {lot.unit.key: lot for lot in lots}
         try:
@@ -329,7 +342,7 @@ class Archiver:
             for candidate in (lot, lot.after(lot.unit.follows)):
                 if candidate.unit.key == rows[0].key:
                     lot = candidate
-            done = self._asked(lot)
+            done = self._asked(lot) or self._resumed(lot)
             if done is not None and done.digests == tuple(row.digest for row in lot.members):
                 self._archived(folder, lot, done)
             else:
@@ -375,6 +388,16 @@ class Archiver:
                     self._dispose_one(folder, root, row)
                 else:  # it wasn't understood, or its file stays
                     journal.turn([row], State.ARCHIVED, reason=row.reason)
+        self._forget(folder, lot)
+
+    def _forget(self, folder: Folder, lot: Lot) -> None:
+        """The names of what is secret, once it is gone from the folder."""
+        rows = [row for row in folder.journal.of_group(lot.rows[0].group) if row.id in lot.ids]
+        if any(row.state is not State.DISPOSED for row in rows):
+            return
+        with self._committing(), contextlib.suppress(ArchiverError, OSError):
+            if self.sink.hides(lot.members[0].item):
+                folder.journal.forget(rows)
 
     def _dispose_one(self, folder: Folder, root: int, row: Row) -> bool:
         """Whether it is gone."""

@@ -33,6 +33,8 @@ from archiver.watch.settle import open_file
 
 __all__ = ["FORM_PATH", "SideCar", "SideCars"]
 
+_STATEMENT = "statement"
+"""Of these a person has to say who may read them, and who the witness is."""
 FORM_PATH = "metadata/description.toml"
 """Where a form that wasn't understood is in its bag, byte for byte."""
 
@@ -41,10 +43,12 @@ FORM_PATH = "metadata/description.toml"
 class SideCar:
     """What becomes of one. ``digest``: its sha512, where it was understood, so that the
     original may go with its file; ``note``: why it wasn't; ``held``: why the file waits.
-    Neither holds a word of the form.
+    Neither holds a word of the form. ``secret``: what it says, where that is to be encrypted
+    with its file.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
+    secret: Description | None = None
     digest: str = ""
     note: str = ""
     held: str = ""
@@ -52,11 +56,13 @@ class SideCar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideCars:
-    """Those of one sink. ``case`` is the one they must belong to ("": any); ``unknown`` says
-    which items aren't there; ``beat`` hears of each form that is read.
+    """Those of one sink. ``case`` is the one they must belong to ("": any); ``encrypts``: what
+    is secret can be encrypted; ``unknown`` says which items aren't there; ``beat`` hears of each
+    form that is read.
     """
 
     case: str = ""
+    encrypts: bool = False
     unknown: Callable[[Sequence[str]], Sequence[str]] = lambda _names: ()
     beat: Callable[[], None] = lambda: None
 
@@ -108,9 +114,20 @@ class SideCars:
         except DescriptionError:
             return may_be_secret(data)
 
+    def _secret(self, data: bytes, now: datetime) -> SideCar:
+        """What is, or may be, secret: it is encrypted where it is understood, and no statement."""
+        try:
+            found = read_form(data, "", case=self.case, recorded=recorded_now(now))
+        except DescriptionError:
+            return SideCar(held=_held())
+        known = found.is_secret and not self.unknown(sources_of(found.values))
+        if not (self.encrypts and known) or found.kind == _STATEMENT:
+            return SideCar(held=_held())
+        return SideCar(secret=found, digest=hashlib.sha512(data).hexdigest())
+
     def _judge(self, data: bytes, now: datetime) -> SideCar:
         if self._is_held(data):
-            return SideCar(held=_held())
+            return self._secret(data, now)
         try:
             found = read_form(data, "", case=self.case, recorded=recorded_now(now))
         except DescriptionError as error:
@@ -130,8 +147,8 @@ def _not_understood(data: bytes, line: int, problem: str) -> SideCar:
 def _held() -> str:
     return _(
         "its description is, or may be, that of something confidential: it is not put into a bag"
-        " in clear. Take it in with 'archiver statement new', then remove file and description"
-        " from here"
+        " in clear. Take it in with 'archiver statement new', or name readers in the policy and"
+        " mend what is wrong with the description; then remove file and description from here"
     )
 
 

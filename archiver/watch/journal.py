@@ -254,6 +254,7 @@ class Journal:
         )
         database.execute("PRAGMA synchronous=FULL")
         database.execute("PRAGMA trusted_schema=OFF")
+        database.execute("PRAGMA secure_delete=ON")
         database.execute("PRAGMA temp_store=FILE")
         database.execute("PRAGMA cache_size=-16384")
         return database
@@ -480,6 +481,19 @@ class Journal:
         with self._writing() as database:
             self.turn([row], State.DISPOSED, reason=reason)
             database.execute("UPDATE files SET present = 0 WHERE id = ?", (row.id,))
+
+    def forget(self, rows: Iterable[Row]) -> None:
+        """What originals that are gone were called: nothing needs it any more, and somebody
+        could read it here.
+        """
+        with self._writing() as database:
+            database.executemany(
+                "UPDATE files SET dir = x'', name = ?, grp = ?, current = 0, present = 0,"
+                " key = '', digest = '', fingerprint = '0 0 0 0 0' WHERE id = ?",
+                [(b"#%d" % row.id, b"#%d" % row.id, row.id) for row in rows],
+            )
+        with self._told_as_ours():  # what was written before lies there until then
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def back(self, row: Row) -> None:
         """It is there again, as it was."""

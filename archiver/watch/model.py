@@ -141,8 +141,19 @@ class Sink(Protocol):
     def find(self, unit: Unit) -> Done | None:
         """What a killed run finished for this unit's key, verified; None where there is none."""
 
+    def resume(
+        self, unit: Unit, item: str, digests: Sequence[str], described: str, /
+    ) -> Done | None:
+        """The same where ``item`` was being made of the unit, and the sink can't tell by a key
+        or by the bag what was made of which files, since they are encrypted: then ``digests``
+        and ``described``, which were noted before, are those that were read.
+        """
+
     def is_proved(self, done: Done, replicas: int) -> bool:
         """Whether the bag and so many replicas verify now: before an original goes."""
+
+    def hides(self, item: str, /) -> bool:
+        """Whether ``item`` is secret: nobody should read what its originals were called."""
 
     def sweep(self) -> None:
         """Remove what killed runs left in staging."""

@@ -262,12 +262,23 @@ class StoppableSink:
         except StoppedError as error:
             raise VaultError(_stopped()) from error
 
+    def resume(self, unit: Unit, item: str, digests: Sequence[str], described: str) -> Done | None:
+        """See the protocol. Raises VaultError where it was broken off."""
+        try:
+            return self._inner.resume(unit, item, digests, described)
+        except StoppedError as error:
+            raise VaultError(_stopped()) from error
+
     def is_proved(self, done: Done, replicas: int) -> bool:
         """See the protocol."""
         try:
             return self._inner.is_proved(done, replicas)
         except StoppedError:
             return False
+
+    def hides(self, item: str) -> bool:
+        """See the protocol."""
+        return self._inner.hides(item)
 
     def sweep(self) -> None:
         """See the protocol."""

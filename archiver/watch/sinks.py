@@ -27,6 +27,7 @@ from archiver.bag.proofs import SIGNED_FILE
 from archiver.bag.sidecar import sizes_and_times
 from archiver.bag.stage import BatchStaging, sweep_batches
 from archiver.catalog.model import SEALED
+from archiver.describe import Description
 from archiver.errors import (
     ArchiverError,
     CatalogError,
@@ -52,11 +53,13 @@ from archiver.seal import CreateOptions, Examine, FileList, Sealing, plan_source
 from archiver.seal.batch import Order, StagedBag, commit_bags, discard_bags, stage_bags
 from archiver.seal.examine import UnwantedError
 from archiver.seal.plain import PlainSourceError, refuse_plain
+from archiver.statement.making import ExaminePlain
 from archiver.vault import Vault
 from archiver.vault.records import reading
 from archiver.verify import Verdict, verify_bag
 from archiver.watch.described import SideCar, SideCars
 from archiver.watch.model import Done, Failed, Fingerprint, Prepared, Unit
+from archiver.watch.secret import SecretItems, has_readers
 
 __all__ = ["DirectorySink", "SinkOptions", "VaultSink"]
 
@@ -95,6 +98,7 @@ class SinkOptions:
     workers: int | None = None
     progress: Progress = field(default_factory=Silent)
     examine: Examine | None = None
+    examine_plain: ExaminePlain | None = None
 
     def create(self, identifier: str = "") -> CreateOptions:
         """For the bags of one batch. Raises KeyringError."""
@@ -117,8 +121,10 @@ class VaultSink:
     def __init__(self, vault: Vault, case: str, options: SinkOptions) -> None:
         self._vault, self._case, self._options = vault, case, options
         self._staged: dict[str, StagedItem] = {}
+        self._secret = SecretItems(vault, case, options.progress, options.examine_plain)
         self._side_cars = SideCars(
             case=case,
+            encrypts=has_readers(options.policy),
             unknown=lambda names: unknown_items(self._vault, names),
             beat=lambda: options.progress.within(0),
         )
@@ -140,7 +146,7 @@ class VaultSink:
         """See the protocol."""
         bag, now = self._vault.bag_path(self._case, "new"), self._options.clock()
         planned = _plan_all(units, bag, _Making(self._options.policy, self._side_cars, now))
-        ready = [one for one in planned if isinstance(one, _Planned)]
+        ready = [one for one in planned if isinstance(one, _Planned) and not one.side_car.secret]
         try:
             sources = [_source(one) for one in ready]
             options = self._ingest_options()
@@ -151,9 +157,33 @@ class VaultSink:
             made = [_told(error)] * len(ready)
         outcomes = iter(made)
         return [
-            one if isinstance(one, Failed) else self._prepared(one, next(outcomes))
+            one
+            if isinstance(one, Failed)
+            else self._prepared_secret(one, one.side_car.secret)
+            if one.side_car.secret
+            else self._prepared(one, next(outcomes))
             for one in planned
         ]
+
+    def _prepared_secret(self, planned: _Planned, description: Description) -> Prepared | Failed:
+        """Encrypted and staged, by itself."""
+        unit = planned.unit
+        try:
+            info, options = _source(planned).info, self._ingest_options()
+            made, sha512 = self._secret.stage(planned.plan, description, info, options)
+        except (ArchiverError, OSError) as error:
+            return _failed(unit, _told(error))
+        assert made.staged is not None
+        self._staged[made.item.item] = made
+        in_order = dict(zip(_in_order_of_plans(unit), sha512, strict=True))
+        return Prepared(
+            unit=unit,
+            item=made.item.item,
+            bag=made.path,
+            digests=tuple(in_order[index] for index in range(len(sha512))),
+            staged=made.staged.path,
+            described=planned.side_car.digest,
+        )
 
     def _prepared(self, planned: _Planned, made: StagedItem | ArchiverError) -> Prepared | Failed:
         unit = planned.unit
@@ -188,6 +218,8 @@ class VaultSink:
             made = ingest.commit(self._vault, self._case, staged, self._ingest_options(seal=False))
         except (ArchiverError, OSError) as error:
             made = [_told(error)] * len(known)
+        for one in known:
+            self._secret.close(one.item)
         outcomes = {
             one.item: _failed(one.unit, found)
             if isinstance(found, ArchiverError)
@@ -200,6 +232,22 @@ class VaultSink:
         """See the protocol. The numbers stay begun, and are taken up again."""
         found = [self._staged.pop(one.item) for one in prepared if one.item in self._staged]
         ingest.abandon(found)
+        for one in prepared:
+            self._secret.abandon(one.item, self._ingest_options(seal=False))
+
+    def resume(self, unit: Unit, item: str, digests: Sequence[str], described: str) -> Done | None:
+        """See the protocol. Raises ArchiverError where that can't be told now."""
+        detail = self._secret.sealed(item, self._ingest_options(seal=False))
+        if detail is None:
+            return None
+        return Done(
+            unit=unit,
+            item=item,
+            bag=self._vault.bag_path(self._case, item),
+            digests=tuple(digests),
+            tag_manifest_sha512=str(detail.get("tag_manifest_sha512", "")),
+            described=described,
+        )
 
     def find(self, unit: Unit) -> Done | None:
         """See the protocol. Raises ArchiverError where that can't be told now."""
@@ -243,8 +291,13 @@ class VaultSink:
             proved += good
         return proved >= replicas
 
+    def hides(self, item: str) -> bool:
+        """See the protocol. Raises ArchiverError."""
+        return self._secret.is_secret(item)
+
     def sweep(self) -> None:
         """See the protocol. Raises StorageError."""
+        self._secret.settle(self._ingest_options(seal=False))
         ingest.sweep(self._vault, self._case)
         sweep_batches(os.path.join(self._vault.path, "bags"))
 
@@ -382,6 +435,9 @@ class DirectorySink:
         good = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
         return good and report.facts.info.first("External-Identifier") == _identifier(unit)
 
+    def resume(self, *_noted: object) -> None:
+        """See the protocol. Nothing is encrypted here: :meth:`find` tells all."""
+
     def is_proved(self, done: Done, replicas: int) -> bool:
         """See the protocol. A directory has no replicas."""
         if replicas or os.path.islink(done.bag) or not os.path.isdir(done.bag):
@@ -393,6 +449,10 @@ class DirectorySink:
         good = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
         same = report.facts.signed_digest == done.tag_manifest_sha512
         return good and same and not report.findings.has("E-SIG-002")
+
+    def hides(self, _item: str) -> bool:
+        """See the protocol. Nothing is secret here."""
+        return False
 
     def sweep(self) -> None:
         """See the protocol. Raises StorageError."""
@@ -470,7 +530,8 @@ def _plan(unit: Unit, bag: str, making: _Making) -> _Planned | Failed:
             return Failed(unit=unit, kind="refused", reason=side_car.held)
         names = tuple(os.fsdecode(one.path) for one in unit.members)
         plan = plan_sources(FileList(os.fsdecode(unit.root), names), bag, _PLAN)
-        refuse_plain(plan, making.policy)
+        if side_car.secret is None:
+            refuse_plain(plan, making.policy)
     except OSError as error:
         reason = _("its description can't be read: {reason}").format(reason=error.strerror)
         return Failed(unit=unit, kind="refused", reason=reason)

@@ -144,8 +144,14 @@ class CopySink:
             tag_manifest_sha512=seal,
         )
 
+    def resume(self, *_noted: object) -> None:
+        """Nothing is encrypted here."""
+
     def is_proved(self, done: Done, replicas: int) -> bool:
         return self.replicas >= replicas and verified(Path(done.bag)) is not None
+
+    def hides(self, item: str) -> bool:
+        return False
 
     def sweep(self) -> None:
         for left in self.staging.iterdir():
