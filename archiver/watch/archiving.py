@@ -21,7 +21,7 @@ from archiver.i18n import N_, _
 from archiver.watch.clock import Clock
 from archiver.watch.dispose import NotTheSameError, dispose
 from archiver.watch.folder import Folder, Tell
-from archiver.watch.journal import Row, split
+from archiver.watch.journal import ENCRYPTED, Row, split
 from archiver.watch.model import MISREAD, Done, Failed, Prepared, Sink, State
 from archiver.watch.scan import fingerprint_of, same
 from archiver.watch.units import Lot, digest_of, lot_of, told_apart
@@ -276,7 +276,7 @@ class Archiver:
             bag=done.bag,
             digests=lot.digests(done.digests, done.described),
             seal=done.tag_manifest_sha512,
-            key=done.unit.key,
+            key=ENCRYPTED if done.secret else done.unit.key,
             due=self.clock.now() if goes else None,
             note=done.note,
         )
@@ -286,7 +286,7 @@ class Archiver:
             for row in lot.description:
                 self.tell(MISREAD, row.path, done.note)
         for row in lot.members:
-            self.tell(State.ARCHIVED.value, row.path, "")
+            self.tell(State.ARCHIVED.value, b"" if done.secret else row.path, "")
         self._look_again(folder, lot)
 
     def _look_again(self, folder: Folder, lot: Lot) -> None:
@@ -315,7 +315,9 @@ class Archiver:
                 if one.kind == "refused":
                     journal.turn(rows, State.QUARANTINED, reason=one.reason)
                     for row in rows:
-                        self.tell(State.QUARANTINED.value, row.path, one.reason)
+                        self.tell(
+                            State.QUARANTINED.value, b"" if one.secret else row.path, one.reason
+                        )
                 elif one.kind == "changed":
                     due = self.clock.now() + folder.root.policy.quiet_seconds
                     journal.turn(rows, State.SEEN, reason=one.reason, due=due)
@@ -349,6 +351,7 @@ class Archiver:
                 due = self.clock.now() + folder.root.policy.quiet_seconds
                 journal.turn(rows, State.SEEN, due=due)
                 folder.look_at(split(rows[0].path)[0])
+        journal.forget_secret()  # a kill came between
         folder.needs_recovery.discard(lane)
 
     # Originals
@@ -388,16 +391,8 @@ class Archiver:
                     self._dispose_one(folder, root, row)
                 else:  # it wasn't understood, or its file stays
                     journal.turn([row], State.ARCHIVED, reason=row.reason)
-        self._forget(folder, lot)
-
-    def _forget(self, folder: Folder, lot: Lot) -> None:
-        """The names of what is secret, once it is gone from the folder."""
-        rows = [row for row in folder.journal.of_group(lot.rows[0].group) if row.id in lot.ids]
-        if any(row.state is not State.DISPOSED for row in rows):
-            return
-        with self._committing(), contextlib.suppress(ArchiverError, OSError):
-            if self.sink.hides(lot.members[0].item):
-                folder.journal.forget(rows)
+        if lot.members[0].key == ENCRYPTED:
+            journal.forget_secret()
 
     def _dispose_one(self, folder: Folder, root: int, row: Row) -> bool:
         """Whether it is gone."""
@@ -421,7 +416,8 @@ class Archiver:
             journal.waits([row], self.clock.now() + _LONGEST_PAUSE_SECONDS, _reason(error))
         else:
             journal.disposed(row, what)
-            self.tell(State.DISPOSED.value, row.path, "")
+            secret = row.key == ENCRYPTED
+            self.tell(State.DISPOSED.value, b"" if secret else row.path, "")
             return True
         return False
 

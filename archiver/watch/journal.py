@@ -28,7 +28,17 @@ from archiver.errors import LockedError, StorageError
 from archiver.i18n import _
 from archiver.watch.model import Fingerprint, State
 
-__all__ = ["Journal", "Known", "Row", "Wait", "from_text", "journal_path", "split", "to_text"]
+__all__ = [
+    "ENCRYPTED",
+    "Journal",
+    "Known",
+    "Row",
+    "Wait",
+    "from_text",
+    "journal_path",
+    "split",
+    "to_text",
+]
 
 VERSION = 1
 _SCHEMA = """
@@ -70,6 +80,11 @@ CREATE TRIGGER turned AFTER UPDATE OF state ON files WHEN old.state <> new.state
 END;
 CREATE TABLE requests (id INTEGER PRIMARY KEY, what TEXT NOT NULL, path BLOB NOT NULL);
 """
+ENCRYPTED = "secret"
+"""In the place of the key of a unit that was encrypted: its item in the vault has another,
+which was made by chance.
+"""
+_HIDDEN = "CREATE INDEX IF NOT EXISTS hidden ON files (grp) WHERE key = 'secret'"
 _COLUMNS = (
     "id, dir, name, grp, present, doubted, state, reason, proof, fingerprint, lane, due,"
     " changed, found, since, key, item, bag, digest, seal, follows"
@@ -232,7 +247,7 @@ class Journal:
         if version == 0:
             self.made_anew = True
             database.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;"
+                f"BEGIN IMMEDIATE; {_SCHEMA} {_HIDDEN}; PRAGMA user_version={VERSION}; COMMIT;"
             )
             return
         (answer,) = database.execute("PRAGMA quick_check(1)").fetchone()
@@ -240,6 +255,7 @@ class Journal:
             error = sqlite3.DatabaseError(str(answer))
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise error
+        database.execute(_HIDDEN)  # journals of before have none
 
     def _put_aside(self) -> None:
         mark = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
@@ -482,10 +498,17 @@ class Journal:
             self.turn([row], State.DISPOSED, reason=reason)
             database.execute("UPDATE files SET present = 0 WHERE id = ?", (row.id,))
 
-    def forget(self, rows: Iterable[Row]) -> None:
-        """What originals that are gone were called: nothing needs it any more, and somebody
-        could read it here.
+    def forget_secret(self) -> None:
+        """What secret originals were called, where all of a unit are gone: nothing needs it any
+        more, and somebody could read it here.
         """
+        rows = self._rows(
+            # The key as a word of its own: only so the index of these rows is used.
+            "key = 'secret' AND state = 'disposed' AND NOT EXISTS (SELECT 1 FROM files AS other"
+            " WHERE other.grp = files.grp AND other.current = 1 AND other.state <> 'disposed')"
+        )
+        if not rows:
+            return
         with self._writing() as database:
             database.executemany(
                 "UPDATE files SET dir = x'', name = ?, grp = ?, current = 0, present = 0,"

@@ -156,15 +156,16 @@ class WatchLog:
         return text if self._names else without_names(text, self._hide)
 
     def file(self, event: str, path: bytes, reason: str = "") -> None:
-        """What became of one file: told only where names were asked for. Of descriptions that
-        weren't understood the number is told by the next look.
+        """What became of one file: told only where names were asked for, and of what is secret
+        (b"") without its name. Of descriptions that weren't understood the number is told by the
+        next look.
         """
         if event == MISREAD:
             self._misread, self._misread_reason = self._misread + 1, reason
         if self._names:
             name = path.decode("utf-8", "surrogateescape")
-            text = f"{event}: {name}" + (f": {reason}" if reason else "")
-            fields = {"path": name, "reason": reason or None}
+            text = ": ".join(one for one in (event, name, reason) if one)
+            fields = {"path": name or None, "reason": reason or None}
             self._writer.line(Line(event=event, text=text, fields=fields))
 
     def look(self, health: Health) -> str:

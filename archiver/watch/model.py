@@ -84,7 +84,7 @@ class Prepared:
     ``bag`` is the absolute path where it will lie, ``item`` its identifier in a vault, else
     the bag's name. ``digests`` are the sha512 of each member as it was copied, in order;
     ``described`` that of the description, "" where that isn't to go with its file; ``note``
-    says what about it wasn't understood.
+    says what about it wasn't understood. ``secret``: it was encrypted, and no log names it.
     """
 
     unit: Unit
@@ -94,6 +94,7 @@ class Prepared:
     staged: str
     described: str = ""
     note: str = ""
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,7 @@ class Done:
     tag_manifest_sha512: str
     described: str = ""
     note: str = ""
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +117,13 @@ class Failed:
 
     ``kind``: "changed" (back to seen), "refused" (quarantined with the reason), "sink" (it
     can't now: everything pauses). ``reason`` is for people, without names of persons; the
-    path is added by who tells it.
+    path is added by who tells it, unless it is, or may be, ``secret``.
     """
 
     unit: Unit
     kind: str
     reason: str
+    secret: bool = False
 
 
 class Sink(Protocol):
@@ -151,9 +154,6 @@ class Sink(Protocol):
 
     def is_proved(self, done: Done, replicas: int) -> bool:
         """Whether the bag and so many replicas verify now: before an original goes."""
-
-    def hides(self, item: str, /) -> bool:
-        """Whether ``item`` is secret: nobody should read what its originals were called."""
 
     def sweep(self) -> None:
         """Remove what killed runs left in staging."""

@@ -192,7 +192,7 @@ def _plan(unit: Unit, bag: str, making: Making) -> Planned | Failed:
     try:
         side_car = making.side_cars.of(unit, making.now)
         if side_car.held:
-            return Failed(unit=unit, kind="refused", reason=side_car.held)
+            return Failed(unit=unit, kind="refused", reason=side_car.held, secret=True)
         names = tuple(os.fsdecode(one.path) for one in unit.members)
         plan = plan_sources(FileList(os.fsdecode(unit.root), names), bag, _PLAN)
         if side_car.secret is None:
@@ -315,6 +315,7 @@ def done_of(one: Prepared, signed: str) -> Done:
         tag_manifest_sha512=signed or _signed_digest(one.bag),
         described=one.described,
         note=one.note,
+        secret=one.secret,
     )
 
 

@@ -152,11 +152,6 @@ class SecretItems:
         intact = look_at(path, item, progress=self._progress)[0] is Result.GOOD
         return item.detail if intact else None
 
-    def is_secret(self, name: str) -> bool:
-        """Whether ``name`` is an item that was encrypted. Raises ArchiverError."""
-        item = self._known(name)
-        return item is not None and item.key.startswith(KEY_PREFIX)
-
     def _known(self, name: str) -> Any:
         with reading(self._vault) as records:
             records.require(self._case)

@@ -276,10 +276,6 @@ class StoppableSink:
         except StoppedError:
             return False
 
-    def hides(self, item: str) -> bool:
-        """See the protocol."""
-        return self._inner.hides(item)
-
     def sweep(self) -> None:
         """See the protocol."""
         self._inner.sweep()

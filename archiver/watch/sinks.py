@@ -118,7 +118,7 @@ class VaultSink:
             info, options = source_of(planned).info, self._ingest_options()
             made, sha512 = self._secret.stage(planned.plan, description, info, options)
         except (ArchiverError, OSError) as error:
-            return failed(unit, told_error(error))
+            return replace(failed(unit, told_error(error)), secret=True)
         assert made.staged is not None
         self._staged[made.item.item] = made
         in_order = dict(zip(in_order_of_plans(unit), sha512, strict=True))
@@ -129,6 +129,7 @@ class VaultSink:
             digests=tuple(in_order[index] for index in range(len(sha512))),
             staged=made.staged.path,
             described=planned.side_car.digest,
+            secret=True,
         )
 
     def _prepared(self, planned: Planned, made: StagedItem | ArchiverError) -> Prepared | Failed:
@@ -167,7 +168,7 @@ class VaultSink:
         for one in known:
             self._secret.close(one.item)
         outcomes = {
-            one.item: failed(one.unit, found)
+            one.item: replace(failed(one.unit, found), secret=one.secret)
             if isinstance(found, ArchiverError)
             else done_of(one, signed.get(one.item, ""))
             for one, found in zip(known, made, strict=True)
@@ -193,6 +194,7 @@ class VaultSink:
             digests=tuple(digests),
             tag_manifest_sha512=str(detail.get("tag_manifest_sha512", "")),
             described=described,
+            secret=True,
         )
 
     def find(self, unit: Unit) -> Done | None:
@@ -236,10 +238,6 @@ class VaultSink:
             )
             proved += good
         return proved >= replicas
-
-    def hides(self, item: str) -> bool:
-        """See the protocol. Raises ArchiverError."""
-        return self._secret.is_secret(item)
 
     def sweep(self) -> None:
         """See the protocol. Raises StorageError."""
@@ -395,10 +393,6 @@ class DirectorySink:
         good = report.verdict in (Verdict.VALID, Verdict.UNPROVEN)
         same = report.facts.signed_digest == done.tag_manifest_sha512
         return good and same and not report.findings.has("E-SIG-002")
-
-    def hides(self, _item: str) -> bool:
-        """See the protocol. Nothing is secret here."""
-        return False
 
     def sweep(self) -> None:
         """See the protocol. Raises StorageError."""

@@ -35,11 +35,6 @@ class Lot:
         """All of them."""
         return self.members + self.description
 
-    @property
-    def ids(self) -> frozenset[int]:
-        """Of its rows."""
-        return frozenset(row.id for row in self.rows)
-
     def digests(self, digests: Sequence[str], described: str = "") -> list[str]:
         """One for each row; ``described`` is that of the description."""
         return [*digests, *[described] * len(self.description)]

@@ -150,9 +150,6 @@ class CopySink:
     def is_proved(self, done: Done, replicas: int) -> bool:
         return self.replicas >= replicas and verified(Path(done.bag)) is not None
 
-    def hides(self, item: str) -> bool:
-        return False
-
     def sweep(self) -> None:
         for left in self.staging.iterdir():
             shutil.rmtree(left)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -20,10 +22,14 @@ from archiver.statement.opening import open_statement, restore
 from archiver.vault import Vault, create_vault
 from archiver.vault.check import check_logs
 from archiver.verify import Verdict, verify_bag
-from archiver.watch.model import Done, Failed, Prepared, Unit
+from archiver.watch.journal import Journal
+from archiver.watch.logs import JsonLines, WatchLog
+from archiver.watch.model import Done, Failed, Prepared, State, Unit
 from archiver.watch.sinks import DirectorySink, SinkOptions, VaultSink
+from archiver.watch.watcher import WatchedRoot, Watcher
 from tests.sealing import Office
 from tests.vault.looking import items
+from tests.watch.scene import QUICK, FastClock
 from tests.watch.test_described import SECRET, STATEMENT, everything_below, put
 from tests.watch.units import options, take, taken, unit
 
@@ -318,3 +324,67 @@ def test_another_item_is_never_taken_for_it(house: House, inbox: Path) -> None:
     bag.write_bytes(bag.read_bytes()[:-1] + b"x")
     assert house.sink().resume(*noted(one)) is None
     assert not house.sink().is_proved(done, 0)
+
+
+# -- what the journal and the log tell
+
+
+def test_no_log_names_what_is_or_may_be_secret() -> None:
+    """Though names of files were asked for."""
+    lines = io.StringIO()
+    log = WatchLog(JsonLines(lines), names=True)
+    log.file("archived", b"")
+    log.file("quarantined", b"", "its description is confidential")
+    log.file("archived", b"b.mp4")
+    told = [json.loads(one) for one in lines.getvalue().splitlines()]
+    assert [one.get("path") for one in told] == [None, None, "b.mp4"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_journal_forgets_what_is_gone(
+    house: House, inbox: Path, killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(house.place / "state"))
+    heard: list[tuple[str, bytes]] = []
+    policy = replace(QUICK, originals="delete")
+
+    def once() -> None:
+        path = str(house.place / "journal")
+        with Journal(path) as journal:
+            root = WatchedRoot(path=str(inbox), policy=policy, journal=journal)
+            tell = lambda event, path, _reason: heard.append((event, path))  # noqa: E731
+            clock = FastClock()
+            Watcher([root], house.sink(), hints=False, clock=clock, tell=tell).run_once()
+
+    public = SECRET.replace(b"sealed", b"public")
+    put(inbox, SECRET, "maria.mp4")
+    put(inbox, public, "b.mp4")
+    if killed:
+        forget = Journal.forget_secret
+        monkeypatch.setattr(Journal, "forget_secret", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            once()
+        assert b"maria" in journal_bytes(house)
+        monkeypatch.setattr(Journal, "forget_secret", forget)
+    once()
+    assert os.listdir(inbox) == []
+    told = journal_bytes(house)
+    assert (b"maria" in told, b"b.mp4" in told) == (False, True)
+    with Journal(str(house.place / "journal")) as journal:
+        assert journal.sums_agree()
+        assert journal.counts()[State.DISPOSED] == 4
+    assert not any(b"maria" in path for _event, path in heard)
+    assert (State.DISPOSED.value, b"b.mp4") in heard
+    put(inbox, SECRET, "maria.mp4")  # it comes again: another item
+    once()
+    assert house.states().count("sealed") == 3
+
+
+def _killed(journal: Journal) -> None:
+    """Not at its beginning: once something has gone."""
+    if journal.counts().get(State.DISPOSED):
+        raise KeyboardInterrupt
+
+
+def journal_bytes(house: House) -> bytes:
+    return b"".join(one.read_bytes() for one in house.place.glob("journal*"))
