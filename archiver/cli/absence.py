@@ -10,22 +10,27 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
-from archiver.cli.amend import amend_item, asked_for, reason_option, unsigned_option
+from archiver.cli.amend import amend_item, asked_for, reason_option, unsigned_record_option
 from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option
 from archiver.cli.options import (
     identify_option,
+    json_option,
     key_dir_option,
     key_option,
     passphrase_option,
     passphrases_option,
+    policy_option,
+    quiet_option,
     tsa_option,
     tsa_root_option,
+    unsigned_option,
+    wait_option,
 )
 from archiver.cli.output import Output, printable
 from archiver.cli.owed import tell_owed
 from archiver.cli.secret import take_secret
-from archiver.cli.taking import derive, refuse_unknown, refuse_unsigned
+from archiver.cli.taking import derive, refuse_unknown, refuse_unsigned, sealing_of
 from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
 from archiver.errors import UsageError
 from archiver.i18n import _
@@ -42,12 +47,6 @@ def absence_app(settings: dict[str, Any], summary: str) -> typer.Typer:
     _add_record(app)
     _add_answer(app)
     return app
-
-
-def _wait_option() -> Any:
-    return typer.Option(
-        "--wait", metavar="SECONDS", min=0.0, help=_("How long to wait for another writer.")
-    )
 
 
 def _add_record(app: typer.Typer) -> None:
@@ -76,9 +75,7 @@ def _add_record(app: typer.Typer) -> None:
         ] = "",
         ask: Annotated[bool, ask_option()] = False,
         key: Annotated[list[str] | None, key_option()] = None,
-        unsigned: Annotated[
-            bool, typer.Option("--unsigned", help=_("Make a bag that nobody signs."))
-        ] = False,
+        unsigned: Annotated[bool, unsigned_option()] = False,
         key_dir: Annotated[str, key_dir_option()] = "",
         passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
         tsa: Annotated[list[str] | None, tsa_option()] = None,
@@ -91,20 +88,15 @@ def _add_record(app: typer.Typer) -> None:
         ] = False,
         policy: Annotated[
             str,
-            typer.Option(
-                "--policy", metavar="NAME", help=_("Follow this policy, not the vault's.")
-            ),
+            policy_option(),
         ] = "",
         identify: Annotated[bool | None, identify_option()] = None,
-        wait: Annotated[float, _wait_option()] = 10.0,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
-        ] = False,
+        wait: Annotated[float, wait_option()] = 10.0,
+        as_json: Annotated[bool, json_option()] = False,
+        quiet: Annotated[bool, quiet_option()] = False,
     ) -> int:
         from datetime import UTC, datetime
 
-        from archiver.cli.keys import sealing_for
         from archiver.cli.secret import encrypts
         from archiver.describe.owed import checked_policy
         from archiver.ingest import IngestOptions
@@ -127,17 +119,7 @@ def _add_record(app: typer.Typer) -> None:
             encrypts=encrypts(rules),
         )
         refuse_unknown(opened, description)
-        sealing = None
-        if key:
-            sealing = sealing_for(
-                key,
-                key_dir,
-                passphrase_file or [],
-                tsa or [],
-                tsa_root or [],
-                now,
-                require_stamp=rules.proof.time_stamps > 0,
-            )
+        sealing = sealing_of(key, key_dir, passphrase_file, tsa, tsa_root, now, rules)
         create = CreateOptions(policy=rules, now=now, identifier="", sealing=sealing)
         options = IngestOptions(create=create, again=again, wait_seconds=wait)
         one = _Recording(opened, case, form, description, shown_by, output, identify, as_json)
@@ -306,18 +288,16 @@ def _add_answer(app: typer.Typer) -> None:
         ] = None,
         policy: Annotated[
             str,
-            typer.Option(
-                "--policy", metavar="NAME", help=_("Follow this policy, not the vault's.")
-            ),
+            policy_option(),
         ] = "",
         key: Annotated[str, key_option()] = "",
-        unsigned: Annotated[bool, unsigned_option()] = False,
+        unsigned: Annotated[bool, unsigned_record_option()] = False,
         key_dir: Annotated[str, key_dir_option()] = "",
         passphrase_file: Annotated[str, passphrase_option()] = "",
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        wait: Annotated[float, _wait_option()] = 10.0,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        wait: Annotated[float, wait_option()] = 10.0,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from datetime import UTC, datetime
 

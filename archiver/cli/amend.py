@@ -9,7 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.keys import load_signers
-from archiver.cli.options import key_dir_option, key_option, passphrase_option
+from archiver.cli.options import (
+    json_option,
+    key_dir_option,
+    key_option,
+    passphrase_option,
+    policy_option,
+    wait_option,
+)
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
 from archiver.errors import UsageError
@@ -29,7 +36,7 @@ def reason_option() -> Any:
     )
 
 
-def unsigned_option() -> Any:
+def unsigned_record_option() -> Any:
     """``--unsigned``."""
     return typer.Option("--unsigned", help=_("Make a record that nobody signs."))
 
@@ -76,23 +83,19 @@ def add_amend(app: typer.Typer) -> None:
         ] = "",
         policy: Annotated[
             str,
-            typer.Option(
-                "--policy", metavar="NAME", help=_("Follow this policy, not the vault's.")
-            ),
+            policy_option(),
         ] = "",
         key: Annotated[str, key_option()] = "",
-        unsigned: Annotated[bool, unsigned_option()] = False,
+        unsigned: Annotated[bool, unsigned_record_option()] = False,
         key_dir: Annotated[str, key_dir_option()] = "",
         passphrase_file: Annotated[str, passphrase_option()] = "",
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         wait: Annotated[
             float,
-            typer.Option(
-                "--wait", metavar="SECONDS", min=0.0, help=_("How long to wait for another writer.")
-            ),
+            wait_option(),
         ] = 10.0,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.amend import Wanted
         from archiver.describe import Description

@@ -17,9 +17,11 @@ from archiver.cli.describing import (
 )
 from archiver.cli.options import (
     identify_option,
+    json_option,
     key_dir_option,
     key_option,
     passphrases_option,
+    quiet_option,
     tsa_option,
     tsa_root_option,
 )
@@ -162,10 +164,8 @@ def add_create(app: typer.Typer) -> None:
         ] = "",
         describe: Annotated[str, describe_option()] = "",
         ask: Annotated[bool, ask_option()] = False,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
-        ] = False,
+        as_json: Annotated[bool, json_option()] = False,
+        quiet: Annotated[bool, quiet_option()] = False,
     ) -> int:
         from archiver.bag.plan import PlanOptions
         from archiver.describe.owed import checked_policy

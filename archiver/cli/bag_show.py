@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.bag.proofs import is_proof, sort_proofs
+from archiver.cli.options import json_option
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.i18n import _
 
@@ -26,7 +27,7 @@ def add_show(app: typer.Typer) -> None:
     )
     def show(
         bag: Annotated[str, typer.Argument(metavar="BAG", help=_("The bag."), show_default=False)],
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.bag.opening import open_tree
         from archiver.bag.story import tell_story

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.options import (
+    json_option,
     key_dir_option,
     key_option,
     passphrases_option,
+    quiet_option,
     tsa_option,
     tsa_root_option,
 )
@@ -55,10 +57,8 @@ def add_sign(app: typer.Typer) -> None:
                 "--no-check", help=_("Don't read the payload again: you have checked it already.")
             ),
         ] = False,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
-        ] = False,
+        as_json: Annotated[bool, json_option()] = False,
+        quiet: Annotated[bool, quiet_option()] = False,
     ) -> int:
         from datetime import UTC, datetime
 
@@ -116,9 +116,7 @@ def add_timestamp(app: typer.Typer) -> None:
         as_json: Annotated[
             bool, typer.Option("--json", help=_("Answer in JSON, one line for each bag."))
         ] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
-        ] = False,
+        quiet: Annotated[bool, quiet_option()] = False,
     ) -> int:
         from archiver.cli.keys import stamp_options
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from archiver.cli.options import json_option
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import catalog_option, find_vault, vault_option
 from archiver.errors import CatalogError
@@ -32,7 +33,7 @@ def _add_rebuild(app: typer.Typer) -> None:
     def rebuild(
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from datetime import UTC, datetime
 
@@ -65,7 +66,7 @@ def _add_check(app: typer.Typer) -> None:
     def check(
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.vault.rebuild import check_catalog
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
+from archiver.cli.options import json_option
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import (
     catalog_option,
@@ -61,7 +62,7 @@ def _add_show(app: typer.Typer) -> None:
         identity: Annotated[list[str] | None, identities_option()] = None,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.consent import withdrawals
         from archiver.statement.opening import described
@@ -137,7 +138,7 @@ def _add_withdraw(app: typer.Typer) -> None:
         ] = None,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from datetime import UTC, datetime
 

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from archiver.cli.amend import add_amend
+from archiver.cli.options import json_option
 from archiver.cli.output import Output, printable
 from archiver.errors import AlreadyExistsError, UsageError, storage_error
 from archiver.i18n import _
@@ -169,7 +170,7 @@ def _add_check(app: typer.Typer) -> None:
                 help=_("What is owed: as this policy says (else what is marked with *)."),
             ),
         ] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         if kind:
             _check_kind(kind)

@@ -9,7 +9,13 @@ import typer
 
 from archiver.cli.agekeys import begin_in_secret, identities_option
 from archiver.cli.consent import permission_for
-from archiver.cli.options import key_dir_option, key_option, passphrases_option
+from archiver.cli.options import (
+    json_option,
+    key_dir_option,
+    key_option,
+    passphrases_option,
+    quiet_option,
+)
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
 from archiver.errors import UsageError
@@ -88,10 +94,8 @@ def add_export(app: typer.Typer, summary: str) -> None:
         passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
-        ] = False,
+        as_json: Annotated[bool, json_option()] = False,
+        quiet: Annotated[bool, quiet_option()] = False,
     ) -> int:
         import secrets
         from datetime import UTC, datetime

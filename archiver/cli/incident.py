@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from archiver.cli.options import json_option
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import (
     RESULTS,
@@ -52,7 +53,7 @@ def _add_list(app: typer.Typer) -> None:
         ] = False,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.vault.records import reading
 

@@ -10,15 +10,20 @@ from archiver.cli.bag_sign import code_of_stamps, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option, describe_option, find_description
 from archiver.cli.options import (
     identify_option,
+    json_option,
     key_dir_option,
     key_option,
     passphrases_option,
+    policy_option,
+    quiet_option,
     tsa_option,
     tsa_root_option,
+    unsigned_option,
+    wait_option,
 )
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.cli.owed import tell_owed
-from archiver.cli.taking import derive, made_json, refuse_unknown, refuse_unsigned
+from archiver.cli.taking import derive, made_json, refuse_unknown, refuse_unsigned, sealing_of
 from archiver.cli.vault import (
     catalog_option,
     check_reason,
@@ -48,16 +53,12 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         case: Annotated[str, typer.Option("--case", metavar="ID", help=_("The case."))],
         policy: Annotated[
             str,
-            typer.Option(
-                "--policy", metavar="NAME", help=_("Follow this policy, not the vault's.")
-            ),
+            policy_option(),
         ] = "",
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         key: Annotated[list[str] | None, key_option()] = None,
-        unsigned: Annotated[
-            bool, typer.Option("--unsigned", help=_("Make a bag that nobody signs."))
-        ] = False,
+        unsigned: Annotated[bool, unsigned_option()] = False,
         key_dir: Annotated[str, key_dir_option()] = "",
         passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
         tsa: Annotated[list[str] | None, tsa_option()] = None,
@@ -88,19 +89,14 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         identify: Annotated[bool | None, identify_option()] = None,
         wait: Annotated[
             float,
-            typer.Option(
-                "--wait", metavar="SECONDS", min=0.0, help=_("How long to wait for another writer.")
-            ),
+            wait_option(),
         ] = 10.0,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
-        ] = False,
+        as_json: Annotated[bool, json_option()] = False,
+        quiet: Annotated[bool, quiet_option()] = False,
     ) -> int:
         from dataclasses import replace
         from datetime import UTC, datetime
 
-        from archiver.cli.keys import sealing_for
         from archiver.cli.secret import encrypts, take_secret
         from archiver.describe.owed import checked_policy
         from archiver.ingest import IngestOptions
@@ -136,17 +132,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             output.limited(plan.findings, 20)
         if not described.secret:
             _refuse_plain(plan, sources, chosen)
-        sealing = None
-        if key:
-            sealing = sealing_for(
-                key,
-                key_dir,
-                passphrase_file or [],
-                tsa or [],
-                tsa_root or [],
-                now,
-                require_stamp=chosen.proof.time_stamps > 0,
-            )
+        sealing = sealing_of(key, key_dir, passphrase_file, tsa, tsa_root, now, chosen)
         create = CreateOptions(
             policy=chosen, now=now, identifier="", sealing=sealing, tag_files=described.files
         )

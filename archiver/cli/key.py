@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.options import ca_dir_option, dir_option, passphrase_option
+from archiver.cli.options import ca_dir_option, dir_option, json_option, passphrase_option
 from archiver.cli.output import Output, printable
 from archiver.errors import DestinationError, UsageError, storage_error
 from archiver.i18n import _
@@ -79,7 +79,7 @@ def _add_init(app: typer.Typer) -> None:
         ] = "",
         passphrase_file: Annotated[str, passphrase_option()] = "",
         ca_passphrase_file: Annotated[str, passphrase_option("--ca-passphrase-file")] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.cli.keys import new_passphrase
         from archiver.pki.keyring import NewSigner, check_name
@@ -134,7 +134,7 @@ def _add_new(app: typer.Typer) -> None:
         ] = "p256",
         passphrase_file: Annotated[str, passphrase_option()] = "",
         ca_passphrase_file: Annotated[str, passphrase_option("--ca-passphrase-file")] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.cli.keys import new_passphrase
         from archiver.pki.keyring import NewSigner, check_name
@@ -190,7 +190,7 @@ def _add_list(app: typer.Typer) -> None:
     )
     def list_keys(
         directory: Annotated[str, dir_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.pki.certificates import short
         from archiver.pki.keyring import signer_names
@@ -260,7 +260,7 @@ def _add_show(app: typer.Typer) -> None:
             str, typer.Argument(metavar="NAME|FILE", help=_("Which one."), show_default=False)
         ],
         directory: Annotated[str, dir_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.pki.keyring import certificates_in
 
@@ -304,7 +304,7 @@ def _add_export(app: typer.Typer) -> None:
             str, typer.Option("--output", "-o", metavar="DIR", help=_("The directory to make."))
         ],
         directory: Annotated[str, dir_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.bag.stage import refuse_within_bag
         from archiver.filesystem import write_new_file
@@ -393,7 +393,7 @@ def _add_revoke(app: typer.Typer) -> None:
         yes: Annotated[
             bool, typer.Option("--yes", help=_("Don't ask whether you are sure."))
         ] = False,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.cli.bag_verify import moment
         from archiver.cli.keys import confirm
@@ -454,7 +454,7 @@ def _add_trust(app: typer.Typer) -> None:
         directory: Annotated[str, dir_option()] = "",
         ca_dir: Annotated[str, ca_dir_option()] = "",
         passphrase_file: Annotated[str, passphrase_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.pki.keyring import certificates_in, check_name
         from archiver.pki.trustfiles import add_signer, add_tsa_root, locked

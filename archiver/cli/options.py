@@ -1,4 +1,4 @@
-"""Options that several commands have: keys, passphrases, time stamps, anchors.
+"""Options that several commands have: keys, passphrases, time stamps, anchors, answers.
 
 Job: one place for their names. Made anew for each run, since help texts are
 translated when they are made.
@@ -17,13 +17,18 @@ __all__ = [
     "crl_option",
     "dir_option",
     "identify_option",
+    "json_option",
     "key_dir_option",
     "key_option",
     "passphrase_option",
     "passphrases_option",
+    "policy_option",
+    "quiet_option",
     "trust_option",
     "tsa_option",
     "tsa_root_option",
+    "unsigned_option",
+    "wait_option",
 ]
 
 
@@ -98,3 +103,30 @@ def identify_option() -> Any:
         help=_("Tell the formats of the files, where the extra 'formats' is installed."),
         show_default=False,
     )
+
+
+def policy_option() -> Any:
+    """``--policy`` of what is taken into a vault."""
+    text = _("Follow this policy, not the vault's.")
+    return typer.Option("--policy", metavar="NAME", help=text)
+
+
+def unsigned_option() -> Any:
+    """``--unsigned`` of what makes bags."""
+    return typer.Option("--unsigned", help=_("Make a bag that nobody signs."))
+
+
+def wait_option() -> Any:
+    """``--wait``."""
+    text = _("How long to wait for another writer.")
+    return typer.Option("--wait", metavar="SECONDS", min=0.0, help=text)
+
+
+def json_option() -> Any:
+    """``--json``."""
+    return typer.Option("--json", help=_("Answer in JSON."))
+
+
+def quiet_option() -> Any:
+    """``--quiet``."""
+    return typer.Option("--quiet", "-q", help=_("No warnings, no progress."))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
-from archiver.cli.options import crl_option, trust_option, tsa_root_option
+from archiver.cli.options import crl_option, json_option, trust_option, tsa_root_option
 from archiver.cli.output import Output, finding_json, printable
 from archiver.errors import ArchiverError, PolicyError, UsageError
 from archiver.i18n import N_, _
@@ -37,10 +37,6 @@ def policy_app(settings: dict[str, Any], summary: str) -> typer.Typer:
     return app
 
 
-def _json_option() -> Any:
-    return typer.Option("--json", help=_("Answer in JSON."))
-
-
 def _name_argument() -> Any:
     text = _("A policy that ships, or a .toml file.")
     return typer.Argument(metavar="NAME|FILE", help=text, show_default=False)
@@ -52,7 +48,7 @@ def _add_list(app: typer.Typer) -> None:
         help=_("List the policies that ship."),
         epilog=_("Example: archiver policy list"),
     )
-    def list_policies(as_json: Annotated[bool, _json_option()] = False) -> int:
+    def list_policies(as_json: Annotated[bool, json_option()] = False) -> int:
         from archiver.policy import policy_names, read_policy
 
         found, output = [read_policy(name) for name in policy_names()], Output()
@@ -103,7 +99,7 @@ def _add_show(app: typer.Typer) -> None:
                 "--json-schema", help=_("Write the schema of policy files (as 'policy schema').")
             ),
         ] = False,
-        as_json: Annotated[bool, _json_option()] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.describe.owed import read_checked
 

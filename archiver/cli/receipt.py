@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.options import (
+    json_option,
     key_dir_option,
     key_option,
     passphrases_option,
@@ -54,7 +55,7 @@ def _add_sign(app: typer.Typer) -> None:
         key: Annotated[list[str], key_option()],
         key_dir: Annotated[str, key_dir_option()] = "",
         passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from datetime import UTC, datetime
 
@@ -100,7 +101,7 @@ def _add_import(app: typer.Typer) -> None:
         trust: Annotated[list[str] | None, trust_option()] = None,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from datetime import UTC, datetime
 

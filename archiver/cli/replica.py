@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from archiver.cli.options import json_option
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import catalog_option, find_vault, tell_broken, vault_option
 from archiver.errors import NotFoundError
@@ -80,7 +81,7 @@ def _add_list(app: typer.Typer) -> None:
     def list_replicas(
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.vault.records import reading
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
+from archiver.cli.options import json_option
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import (
     RESULTS,
@@ -54,7 +55,7 @@ def add_show(app: typer.Typer, summary: str) -> None:
         item: Annotated[str, typer.Argument(metavar="ID", help=_("The item."), show_default=False)],
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
         premis: Annotated[
             bool, typer.Option("--premis", help=_("Write it as PREMIS 3 XML."))
         ] = False,

@@ -10,11 +10,15 @@ from archiver.cli.agekeys import begin_in_secret, load_recipients
 from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.options import (
     identify_option,
+    json_option,
     key_dir_option,
     key_option,
     passphrases_option,
+    quiet_option,
     tsa_option,
     tsa_root_option,
+    unsigned_option,
+    wait_option,
 )
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.cli.statement_forms import Asked, gather, settle_originals
@@ -117,9 +121,7 @@ def _add_new(app: typer.Typer) -> None:
             str, typer.Option("--policy", metavar="NAME", help=_("Else the vault's policy."))
         ] = "",
         key: Annotated[list[str] | None, key_option()] = None,
-        unsigned: Annotated[
-            bool, typer.Option("--unsigned", help=_("Make a bag that nobody signs."))
-        ] = False,
+        unsigned: Annotated[bool, unsigned_option()] = False,
         key_dir: Annotated[str, key_dir_option()] = "",
         passphrase_file: Annotated[list[str] | None, passphrases_option()] = None,
         tsa: Annotated[list[str] | None, tsa_option()] = None,
@@ -136,19 +138,14 @@ def _add_new(app: typer.Typer) -> None:
         identify: Annotated[bool | None, identify_option()] = None,
         wait: Annotated[
             float,
-            typer.Option(
-                "--wait", metavar="SECONDS", min=0.0, help=_("How long to wait for another writer.")
-            ),
+            wait_option(),
         ] = 10.0,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
-        ] = False,
+        as_json: Annotated[bool, json_option()] = False,
+        quiet: Annotated[bool, quiet_option()] = False,
     ) -> int:
         from datetime import UTC, datetime
 
-        from archiver.cli.keys import sealing_for
-        from archiver.cli.taking import refuse_unsigned, take_statement
+        from archiver.cli.taking import refuse_unsigned, sealing_of, take_statement
         from archiver.ingest import IngestOptions
         from archiver.policy import load_policy
         from archiver.seal import CreateOptions
@@ -182,17 +179,7 @@ def _add_new(app: typer.Typer) -> None:
                 without_escrow=no_escrow,
                 identity_to_readers=identity_to_readers,
             )
-            sealing = None
-            if key:
-                sealing = sealing_for(
-                    key,
-                    key_dir,
-                    passphrase_file or [],
-                    tsa or [],
-                    tsa_root or [],
-                    now,
-                    require_stamp=chosen.proof.time_stamps > 0,
-                )
+            sealing = sealing_of(key, key_dir, passphrase_file, tsa, tsa_root, now, chosen)
             statement, forms = gather(asked, now)
             _tell_missing(statement, chosen, output)
             create = CreateOptions(policy=chosen, now=now, identifier="", sealing=sealing)
@@ -273,7 +260,7 @@ def _add_key(app: typer.Typer) -> None:
                 help=_("Read that passphrase from the first line of FILE."),
             ),
         ] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.cli.keys import new_passphrase
         from archiver.encrypt import lock_identity, new_identity

@@ -13,6 +13,7 @@ import typer
 
 from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
 from archiver.cli.described import history_json, step_lines, withdrawn_json, withdrawn_lines
+from archiver.cli.options import json_option, quiet_option
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
 from archiver.errors import ArchiverError, FormatError, UsageError
@@ -70,10 +71,8 @@ def add_open(app: typer.Typer) -> None:
         ] = False,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
-        ] = False,
+        as_json: Annotated[bool, json_option()] = False,
+        quiet: Annotated[bool, quiet_option()] = False,
     ) -> int:
         from archiver.statement.opening import open_identity, refuse_place
 

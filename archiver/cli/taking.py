@@ -23,6 +23,7 @@ __all__ = [
     "made_json",
     "refuse_unknown",
     "refuse_unsigned",
+    "sealing_of",
     "take_statement",
     "tell_missing",
 ]
@@ -40,6 +41,33 @@ def made_json(made: Any, sealing: Any, stamps: Any) -> dict[str, object]:
         "recovered": made.recovered,
         "time_stamps": stamps_json(stamps),
     }
+
+
+def sealing_of(
+    keys: list[str] | None,
+    key_dir: str,
+    passphrase_files: list[str] | None,
+    tsas: list[str] | None,
+    tsa_roots: list[str] | None,
+    now: Any,
+    policy: Any,
+) -> Any:
+    """The seal that the options ask for, its keys opened; None without keys. Raises
+    ArchiverError.
+    """
+    from archiver.cli.keys import sealing_for
+
+    if not keys:
+        return None
+    return sealing_for(
+        keys,
+        key_dir,
+        passphrase_files or [],
+        tsas or [],
+        tsa_roots or [],
+        now,
+        require_stamp=policy.proof.time_stamps > 0,
+    )
 
 
 def refuse_unknown(vault: Any, description: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.bag_sign import refuse_unsigned
-from archiver.cli.options import tsa_option, tsa_root_option
+from archiver.cli.options import json_option, tsa_option, tsa_root_option
 from archiver.cli.output import Output, printable
 from archiver.errors import UsageError
 from archiver.i18n import _
@@ -45,7 +45,7 @@ def _add_request(app: typer.Typer) -> None:
             str, typer.Option("--output", "-o", metavar="DIR", help=_("Where to put the requests."))
         ],
         tsa: Annotated[list[str] | None, tsa_option()] = None,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from archiver.bag.stage import refuse_within_bag
         from archiver.cli.keys import stamp_options
@@ -101,7 +101,7 @@ def _add_import(app: typer.Typer) -> None:
             typer.Argument(metavar="BAG...", help=_("Bags in directories."), show_default=False),
         ],
         tsa_root: Annotated[list[str] | None, tsa_root_option()] = None,
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from datetime import UTC, datetime
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.agekeys import identities_option
+from archiver.cli.options import json_option
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.errors import NotFoundError, UsageError
 from archiver.i18n import N_, _
@@ -77,7 +78,7 @@ def add_init(app: typer.Typer, summary: str) -> None:
             str, typer.Option("--policy", metavar="NAME", help=_("The policy for its bags."))
         ] = "default",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         import uuid
 
@@ -137,7 +138,7 @@ def add_list(app: typer.Typer, summary: str) -> None:
         ] = None,
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
-        as_json: Annotated[bool, typer.Option("--json", help=_("Answer in JSON."))] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         from itertools import islice
 

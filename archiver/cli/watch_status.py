@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from archiver.cli.options import json_option
 from archiver.cli.output import Output, printable
 from archiver.errors import ArchiverError, NotFoundError, StorageError, UsageError
 from archiver.i18n import N_, _
@@ -65,10 +66,6 @@ def remember_folder(journal: Any, folder: str, target: str) -> None:
             journal.remember(name, os.fsencode(value).hex())
 
 
-def _json_option() -> Any:
-    return typer.Option("--json", help=_("Answer in JSON."))
-
-
 def add_status(app: typer.Typer) -> None:
     """``status``, ``retry``, ``release``, ``accept``."""
 
@@ -83,7 +80,7 @@ def add_status(app: typer.Typer) -> None:
                 metavar="[FILE]", help=_("A file or folder in a watched one."), show_default=False
             ),
         ] = "",
-        as_json: Annotated[bool, _json_option()] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         output = Output()
         with _journals() as journals:
@@ -97,7 +94,7 @@ def add_status(app: typer.Typer) -> None:
     )
     def retry(
         files: Annotated[list[str], _files_argument()],
-        as_json: Annotated[bool, _json_option()] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         return _request("retry", files, _("the watcher will try again"), as_json=as_json)
 
@@ -107,7 +104,7 @@ def add_status(app: typer.Typer) -> None:
     )
     def release(
         files: Annotated[list[str], _files_argument()],
-        as_json: Annotated[bool, _json_option()] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         return _request("release", files, _("it will be left as it is"), as_json=as_json)
 
@@ -119,7 +116,7 @@ def add_status(app: typer.Typer) -> None:
         folder: Annotated[
             str, typer.Argument(metavar="FOLDER", help=_("Which."), show_default=False)
         ],
-        as_json: Annotated[bool, _json_option()] = False,
+        as_json: Annotated[bool, json_option()] = False,
     ) -> int:
         return _request("accept", [folder], _("it will be watched from now on"), as_json=as_json)
 
