@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from archiver.cli.output import Output, printable
-from archiver.i18n import _
+from archiver.i18n import _, ngettext
 
 __all__ = ["list_owed", "tell_owed"]
 
@@ -50,11 +50,11 @@ def list_owed(
     from archiver.vault.owed import undescribed as find_undescribed
 
     found: Any
+    unseal = _unsealing(records.vault, identity, output) if identity else None
     if undescribed:
         policy = load_policy(records.vault.policy).describe
-        found = find_undescribed(records, policy, case=case)
+        found = find_undescribed(records, policy, case=case, unseal=unseal)
     else:
-        unseal = _unsealing(records.vault, identity, output) if identity else None
         found = find_overdue(records, datetime.now(UTC).date(), case=case, unseal=unseal)
     chosen = list(islice(found, limit) if limit else found)
     tell = (_undescribed_json, _undescribed_line) if undescribed else (_overdue_json, _overdue_line)
@@ -62,9 +62,23 @@ def list_owed(
         schema = "archiver/list-undescribed/1" if undescribed else "archiver/list-overdue/1"
         output.json_list({"schema": schema}, "items", (tell[0](one) for one in chosen))
     else:
+        hidden = [one for one in chosen if undescribed and one.secret]
         for one in chosen:
-            output.line(printable(tell[1](one)))
+            if one not in hidden:
+                output.line(printable(tell[1](one)))
+        _tell_hidden(len(hidden), output)
     return 1 if any(one.problem for one in chosen) else 0
+
+
+def _tell_hidden(count: int, output: Output) -> None:
+    """Of how many it can't be told: nearly all statements, so they aren't listed."""
+    if count:
+        text = ngettext(
+            "of {count} secret item it can't be told without a key: give --identity KEYFILE",
+            "of {count} secret items it can't be told without a key: give --identity KEYFILE",
+            count,
+        )
+        output.say(text.format(count=count))
 
 
 def _unsealing(vault: Any, identity: Sequence[str], output: Output) -> Any:
@@ -82,6 +96,7 @@ def _undescribed_json(one: Any) -> dict[str, object]:
         "id": one.item.item,
         "kind": one.kind or None,
         "missing": list(one.missing),
+        "secret": one.secret,
         "problem": one.problem or None,
     }
 

@@ -133,7 +133,10 @@ def add_list(app: typer.Typer, summary: str) -> None:
         identity: Annotated[
             list[str] | None,
             identities_option(
-                _("With --overdue: look into secret absences, too, with this age identity file.")
+                _(
+                    "With --undescribed or --overdue: look into secret items, too, with this age"
+                    " identity file."
+                )
             ),
         ] = None,
         vault: Annotated[str, vault_option()] = "",
@@ -144,9 +147,10 @@ def add_list(app: typer.Typer, summary: str) -> None:
 
         from archiver.vault.records import reading
 
-        if identity and not overdue:
+        if identity and not (overdue or undescribed):
             raise UsageError(
-                _("--identity goes with --overdue"), hint=_("See 'archiver show ID --identity'.")
+                _("--identity goes with --undescribed or --overdue"),
+                hint=_("See 'archiver show ID --identity'."),
             )
         opened, output = find_vault(vault, catalog), Output()
         places = {one.name: one.reachable() for one in opened.replicas()}

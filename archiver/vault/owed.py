@@ -24,10 +24,11 @@ _ABSENCE = "absence"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undescribed:
     """An item, its kind ("" where nobody has said it), the fields that are owed, and why it
-    can't be said, where it can't.
+    can't be said, where it can't. ``secret``: whether any are owed can't be told.
     """
 
     item: Item
+    secret: bool = False
     kind: str = ""
     missing: tuple[str, ...] = ()
     problem: str = ""
@@ -47,27 +48,31 @@ class Overdue:
     problem: str = ""
 
 
+Unseal = Callable[[Item], Description]
+"""What is said of a secret item now. Raises ArchiverError."""
+
+
 def undescribed(
-    records: Records, policy: DescribePolicy, *, case: str = ""
+    records: Records, policy: DescribePolicy, *, case: str = "", unseal: Unseal | None = None
 ) -> Iterator[Undescribed]:
     """Sealed items without a description, then those whose current one lacks what ``policy``
-    asks for.
+    asks for; those that are secret, where there is no key. Raises ArchiverError, where
+    ``unseal`` does.
     """
     for item in records.catalog.without_description(case=case):
         yield Undescribed(item=item)
     for one in records.catalog.descriptions(case=case):
         wanted = policy.wanted(one.kind)
-        if not wanted or one.secret:
+        if not wanted:
             continue
         item, told = _told(records, one)
-        if told.problem:
+        now = unseal(item) if one.secret and unseal else told.now
+        if one.secret and now is None:
+            yield Undescribed(item=item, kind=one.kind, secret=True)
+        elif told.problem:
             yield Undescribed(item=item, kind=one.kind, problem=told.problem)
-        elif told.now is not None and (missing := told.now.missing(wanted)):
+        elif now is not None and (missing := now.missing(wanted)):
             yield Undescribed(item=item, kind=one.kind, missing=tuple(missing))
-
-
-Unseal = Callable[[Item], Description]
-"""What is said of a secret item now. Raises ArchiverError."""
 
 
 def overdue(

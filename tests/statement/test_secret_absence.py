@@ -94,6 +94,22 @@ def test_deadlines_are_told_to_who_holds_a_key(house: Scene, form: Path) -> None
     assert in_clear(house.base / "vault") == []
 
 
+def test_what_is_owed_of_secret_items_is_told_to_who_holds_a_key(house: Scene, form: Path) -> None:
+    rules = (house.base / "house.toml").read_text() + '[describe]\nabsence = ["known_gaps"]\n'
+    (house.base / "house.toml").write_text(rules)
+    config = Path(house.vault.path, "vault.toml")
+    config.write_text(config.read_text().replace('"default"', f'"{house.base / "house.toml"}"'))
+    assert record(house, form).code == 0
+    done = house.run("list", "--undescribed")
+    assert (done.code, done.out) == (0, "")
+    assert "of 1 secret item it can't be told without a key" in done.err
+    found: Any = house.run("list", "--undescribed", "--json").json["items"]
+    (told,) = found
+    assert (told["id"], told["secret"], told["missing"]) == (ITEM, True, [])
+    done = house.run("list", "--undescribed", *key(house))
+    assert (done.code, "owed are known_gaps" in done.out, done.err) == (0, True, "")
+
+
 def test_it_is_answered_by_who_holds_a_key(
     house: Scene, form: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
