@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from archiver.bag.progress import Progress
+from archiver.describe.description import canonical
 from archiver.encrypt import Reader, encrypt, encrypt_bytes
 from archiver.errors import SourceError, UsageError, storage_error
 from archiver.i18n import _
@@ -39,6 +40,8 @@ from archiver.statement.staging import CODE_LABEL, KIND_LABEL, Staged
 __all__ = ["ExaminePlain", "Made", "make", "opened", "state_of"]
 
 _PORTION = 1 << 18
+_ENTRY_BYTES = 512
+"""Of a file in the list, without its name: at most."""
 ExaminePlain = Callable[[Sequence[PlainSource]], Examined]
 """What :meth:`archiver.seal.examine.Examiner.before_encryption` is."""
 
@@ -66,6 +69,7 @@ def make(
     sha512: bool = False,
 ) -> Made:
     """All ciphertexts of ``statement``. Raises ArchiverError."""
+    _check_names(statement.files)
     making = _Making(staged, statement, keys, case, sha512=sha512)
     found = making.examine(examine) if examine else Examined()
     try:
@@ -125,13 +129,7 @@ class _Making:
         others = self._others()
         code = self._statement.code
         contents = Contents(case=self._case, code=code, files=tuple(files), others=others)
-        data = contents.to_bytes()
-        if len(data) > MAX_RECORD_BYTES:
-            raise UsageError(
-                _("the names of the files are too long for one list"),
-                hint=_("Pack them into one archive first."),
-            )
-        self._write(FILES_PATH, data, self._keys.statement)
+        self._write(FILES_PATH, contents.to_bytes(), self._keys.statement)
         return [(plain, made.sha256) for plain, made in zip(plains, files, strict=True)]
 
     def _others(self) -> dict[str, str]:
@@ -178,12 +176,26 @@ class _Making:
         progress.done(source.size, 1)
         return PlainFile(
             path=path,
-            name=plain.name or _told_name(plain.path),
+            name=_name_of(plain),
             size=source.size,
             sha256=source.digest.hexdigest(),
             cipher_sha256=sink.digest.hexdigest(),
             mtime_ns=before.st_mtime_ns if regular else None,
         )
+
+
+def _check_names(files: Sequence[Plain]) -> None:
+    """That the list of files will be one that is read again. Raises UsageError."""
+    names = canonical({"names": [_name_of(one) for one in files]})
+    if len(names) + (len(files) + 1) * _ENTRY_BYTES > MAX_RECORD_BYTES:
+        raise UsageError(
+            _("the names of the files are too long for one list"),
+            hint=_("Pack them into one archive first."),
+        )
+
+
+def _name_of(plain: Plain) -> str:
+    return plain.name or _told_name(plain.path)
 
 
 def _size(plain: Plain) -> int:
