@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,15 @@ from archiver.pki.certificates import Certificate, read_certificates
 from tests.sealing import Office, copy, demo_tsa, make_source, seal
 
 os.environ.setdefault("ARCHIVER_IDENTIFY", "0")  # a child for each bag is for its own tests
+
+
+def pytest_configure() -> None:
+    """Run by nohup or behind an "&", with signals that are ignored, the tests' own children
+    would ignore them too, and wait for ever.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,11 @@ from __future__ import annotations
 import codecs
 import json
 import os
-import signal
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
+from archiver.watch.service import Notifier, Stopping
 from tests.watch.scene import QUICK, FastClock, Scene
 
 
@@ -38,15 +37,9 @@ def main(base: str, options: str = "{}") -> int:
     scene = Scene(Path(base), replace(QUICK, **wanted.get("policy", {})))
     scene.clock = FastClock(wanted.get("factor", 10))
     watcher = scene.watcher(hints=wanted.get("hints", True))
-    stop = threading.Event()
-
-    def end(_number: int, _frame: object) -> None:
-        stop.set()
-        watcher.wake()
-
-    signal.signal(signal.SIGTERM, end)
-    print("ready", flush=True)
-    watcher.run(stop)
+    with Stopping(Notifier({}), seconds=600).watched(watcher.wake) as stop:
+        print("ready", flush=True)
+        watcher.run(stop)
     health = watcher.health()
     (folder,) = health.folders
     answer = {
