@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from archiver.bag.encrypted import HEAD_BYTES, is_age_head
+from archiver.bag.encrypted import HEAD_BYTES, age_file_bytes, is_age_head
 from archiver.errors import FormatError, KeyringError, UsageError
 from archiver.i18n import _
 
@@ -241,18 +241,23 @@ def _unarmored(data: bytes) -> bytes:
 
 
 class _Source:
-    """Reads for pyrage, and keeps what was raised: it would become a text there."""
+    """Reads for pyrage, counts the bytes, and keeps what was raised: it would become a text
+    there.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.raised: BaseException | None = None
+        self.size = 0
 
     def read(self, size: int = -1) -> bytes:
         try:
-            return self._reader.read(size)
+            data = self._reader.read(size)
         except BaseException as error:
             self.raised = error
             raise
+        self.size += len(data)
+        return data
 
 
 class _Headed:
@@ -281,18 +286,26 @@ class _Headed:
 
 
 class _Sink:
-    """Writes for pyrage, as :class:`_Source` reads; all of it, or an error."""
+    """Writes for pyrage, as :class:`_Source` reads; all of it, or an error. The last part is
+    written when pyrage lets go of its buffer, where an error is dropped: so what was raised
+    has to be asked for even after it went well. Nothing is written after an error.
+    """
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self.raised: BaseException | None = None
+        self.size, self.head = 0, b""
 
     def write(self, data: bytes) -> int:
+        if self.raised is not None:
+            raise self.raised
         try:
             self._writer.write(data)
         except BaseException as error:
             self.raised = error
             raise
+        self.size += len(data)
+        self.head += data[: HEAD_BYTES - len(self.head)]
         return len(data)
 
     def flush(self) -> None:
@@ -313,6 +326,9 @@ def encrypt(reader: Reader, writer: Writer, recipients: Iterable[str]) -> None:
     except (pyrage.EncryptError, OSError):
         _reraise(source, sink)
         raise KeyringError(_("it could not be encrypted")) from None
+    _reraise(source, sink)
+    if not is_age_head(sink.head) or sink.size != age_file_bytes(sink.head, source.size):
+        raise KeyringError(_("it could not be encrypted"))
 
 
 def decrypt(reader: Reader, writer: Writer, identities: Identities) -> None:
@@ -334,6 +350,7 @@ def decrypt(reader: Reader, writer: Writer, identities: Identities) -> None:
                 hint=_("It was encrypted for others: use the identity file of one of them."),
             ) from None
         raise _altered() from None
+    _reraise(source, sink)
 
 
 def _altered() -> FormatError:

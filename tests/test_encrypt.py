@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from archiver.bag.encrypted import age_file_bytes
 from archiver.encrypt import (
     MAX_KEY_FILE_BYTES,
     Identities,
@@ -300,6 +302,71 @@ def test_what_reader_or_writer_raise_comes_out_as_it_is(error: BaseException) ->
     cipher = encrypt_bytes(PLAIN, [pair.recipient])
     with pytest.raises(type(error)):
         decrypt(io.BytesIO(cipher), Failing(), pair.identities)
+
+
+class FailsAt(io.BytesIO):
+    """A disk that is full at one of the writes, the last one too, and has room after it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def write(self, data: Any, /) -> int:
+        self.number -= 1
+        if self.number == 0:
+            raise OSError(28, "No space")
+        return super().write(data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 65_535, 65_536, 65_537, 200_000])
+def test_an_error_at_any_write_comes_out(size: int) -> None:
+    """pyrage drops what is raised at the last one: half a file would pass for a whole one."""
+    pair, plain = Pair(), b"x" * size
+    cipher = encrypt_bytes(plain, [pair.recipient])
+    assert len(cipher) == age_file_bytes(cipher, size)
+
+    def into(writer: FailsAt, way: str) -> None:
+        if way == "encrypt":
+            encrypt(io.BytesIO(plain), writer, [pair.recipient])
+        else:
+            decrypt(io.BytesIO(cipher), writer, pair.identities)
+
+    for way in ("encrypt", "decrypt"):
+        failed = 0
+        for number in range(1, 100):
+            writer = FailsAt(number)
+            try:
+                into(writer, way)
+            except OSError:
+                failed += 1
+            else:
+                assert writer.number > 0
+                break
+        assert failed == number - 1
+        assert failed or (way, size) == ("decrypt", 0)
+
+
+@pytest.mark.parametrize("size", [1, 1000, 65_536])
+def test_one_byte_more_than_the_limit_is_refused(size: int) -> None:
+    pair = Pair()
+    cipher = encrypt_bytes(b"x" * size, [pair.recipient])
+    assert len(decrypt_bytes(cipher, pair.identities, size)) == size
+    with pytest.raises(FormatError, match="longer than it may be"):
+        decrypt_bytes(cipher, pair.identities, size - 1)
+
+
+def test_a_library_that_loses_some_of_it_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyrage
+
+    def losing(source: Any, sink: Any, keys: Any) -> None:
+        whole = io.BytesIO()
+        real(source, whole, keys)
+        sink.write(whole.getvalue()[:-1])
+
+    real = pyrage.encrypt_io
+    monkeypatch.setattr(pyrage, "encrypt_io", losing)
+    with pytest.raises(KeyringError, match="could not be encrypted"):
+        encrypt_bytes(PLAIN, [Pair().recipient])
 
 
 def test_nobody_to_encrypt_for() -> None:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from archiver.bag.tree import read_head
 
-__all__ = ["HEAD_BYTES", "is_age_file", "is_age_head"]
+__all__ = ["HEAD_BYTES", "age_file_bytes", "is_age_file", "is_age_head"]
 
 _VERSION = b"age-encryption.org/v1\n"
 _STANZA = re.compile(rb"->( [!-~]+)+\n")
@@ -19,8 +19,9 @@ _BODY = re.compile(rb"[A-Za-z0-9+/]{0,64}\n")
 _MAC = re.compile(rb"--- [A-Za-z0-9+/]{43}\n")
 _MAX_HEADER = 1 << 16
 _WHOLE_LINE = 65
-_NONCE_AND_TAG = 32
-"""The payload is at least a nonce of 16 bytes and one chunk's tag of 16."""
+_NONCE, _TAG, _CHUNK = 16, 16, 1 << 16
+_NONCE_AND_TAG = _NONCE + _TAG
+"""The payload is at least a nonce and one chunk's tag."""
 HEAD_BYTES = _MAX_HEADER + _NONCE_AND_TAG
 
 
@@ -28,6 +29,15 @@ def is_age_head(head: bytes) -> bool:
     """Whether the first :data:`HEAD_BYTES` of a file hold a whole header, and enough behind it."""
     end = _header_end(head)
     return bool(end) and len(head) - end >= _NONCE_AND_TAG
+
+
+def age_file_bytes(head: bytes, plain_bytes: int) -> int:
+    """How long a file that begins with ``head`` is, where so many plain bytes were encrypted:
+    each chunk of 64 KiB has its tag, and there is one at least. 0 where ``head`` is no header.
+    """
+    header = _header_end(head)
+    chunks = max(1, -(-plain_bytes // _CHUNK))
+    return header and header + _NONCE + plain_bytes + chunks * _TAG
 
 
 def is_age_file(stream: BinaryIO) -> bool:
