@@ -44,6 +44,7 @@ __all__ = [
     "refuse_existing",
     "refuse_within_bag",
     "sweep_batches",
+    "sweep_left",
 ]
 
 _PREFIX = ".archiver-staging-"
@@ -455,8 +456,11 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 
 def refuse_existing(destination: str) -> None:
-    """Raise DestinationError where ``destination`` is there, or its directory isn't."""
+    """Raise DestinationError where ``destination`` is there, or its directory isn't. Where it
+    is there, nobody goes on from what a killed run left beside it: that is removed.
+    """
     if os.path.lexists(destination):
+        sweep_left(destination)
         raise _exists(destination)
     parent = os.path.dirname(os.path.abspath(destination))
     if not os.path.isdir(parent):
@@ -464,6 +468,11 @@ def refuse_existing(destination: str) -> None:
             _("the directory {path} does not exist").format(path=parent),
             hint=_("Make it first, or choose another destination."),
         )
+
+
+def sweep_left(destination: str) -> None:
+    """Remove what a run that was killed just after its bag appeared has left in staging."""
+    Staging(destination, "").sweep()
 
 
 def refuse_within_bag(destination: str) -> None:

@@ -36,7 +36,6 @@ from archiver.digest.engine import Answer, Batch, Engine, FileError, plan_batche
 from archiver.digest.worker import COPY, HASH
 from archiver.errors import (
     ArchiverError,
-    DestinationError,
     SourceError,
     StorageError,
     UsageError,
@@ -123,11 +122,7 @@ def write_bag(
     resume.
     """
     staging = Staging(destination, fingerprint(plan, request))
-    try:
-        refuse_existing(destination)
-    except DestinationError:
-        staging.sweep()
-        raise
+    refuse_existing(destination)
     writer = BagWriter(plan, staging, request, progress or Silent())
     staging.open()
     try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from archiver.bag.progress import Progress
 from archiver.bag.proofs import SIGNED_FILE
-from archiver.bag.stage import Staging
+from archiver.bag.stage import Staging, sweep_left
 from archiver.catalog.model import BEGUN, SEALED, Item, item_name
 from archiver.custody import CUSTODY_PATH, Event, line_digest
 from archiver.errors import (
@@ -228,6 +228,7 @@ def check_left(
             _("{path} is there, and it is not intact").format(path=path),
             hint=_("See 'archiver bag verify'. Move it away before ingesting again."),
         )
+    sweep_left(path)
     return Payload(report.facts.payload_files, report.facts.payload_bytes)
 
 

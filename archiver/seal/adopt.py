@@ -29,7 +29,7 @@ from archiver.bag.proofs import SIGNED_FILE, signature_path
 from archiver.bag.stage import Staging, refuse_existing, refuse_within_bag
 from archiver.bag.validate import BagFacts, check_bag
 from archiver.bag.write import WRITE_BITS, take_write_permission_away
-from archiver.errors import DestinationError, FormatError, StorageError, UsageError, storage_error
+from archiver.errors import FormatError, StorageError, UsageError, storage_error
 from archiver.findings import Finding, Findings, Severity
 from archiver.i18n import _
 from archiver.policy import Policy
@@ -95,11 +95,7 @@ def adopt_bag(
     """
     refuse_archive(source)
     staging = Staging(destination, "adopted")
-    try:
-        refuse_existing(destination)
-    except DestinationError:
-        staging.sweep()
-        raise
+    refuse_existing(destination)
     refuse_within_bag(destination)
     adoption = _Adoption(source, staging, options, progress or Silent(), say)
     return adoption.run()
