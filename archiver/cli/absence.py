@@ -13,6 +13,7 @@ from archiver.cli.agekeys import begin_in_secret, identities_option, load_identi
 from archiver.cli.amend import amend_item, asked_for, reason_option, unsigned_record_option
 from archiver.cli.bag_sign import code_of_stamps, stamps_json, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option
+from archiver.cli.keys import require_signers
 from archiver.cli.options import (
     identify_option,
     json_option,
@@ -30,7 +31,7 @@ from archiver.cli.options import (
 from archiver.cli.output import Output, printable
 from archiver.cli.owed import tell_owed
 from archiver.cli.secret import take_secret
-from archiver.cli.taking import derive, refuse_unknown, refuse_unsigned, sealing_of
+from archiver.cli.taking import derive, refuse_unknown, sealing_of
 from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
 from archiver.errors import UsageError
 from archiver.i18n import _
@@ -109,7 +110,7 @@ def _add_record(app: typer.Typer) -> None:
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         rules, now = checked_policy(policy or opened.policy), datetime.now(UTC)
         now = now.replace(microsecond=0)
-        refuse_unsigned(key or [], rules, unsigned=unsigned)
+        require_signers(key or [], rules.proof.signatures, unsigned=unsigned)
         description, draft = _described(
             form,
             case,

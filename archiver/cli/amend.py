@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.keys import load_signers
+from archiver.cli.keys import load_signers, require_signers
 from archiver.cli.options import (
     json_option,
     key_dir_option,
@@ -178,18 +178,9 @@ def amend_item(
 def one_signer(signing: tuple[str, str, str], policy: Any, now: Any, *, unsigned: bool) -> Any:
     """Who signs, or None where nobody is to and the policy allows it. Raises UsageError."""
     key, key_dir, passphrase_file = signing
-    if unsigned and (key or policy.proof.signatures):
-        raise UsageError(
-            _("--unsigned doesn't go with --key or a policy that requires signatures"),
-            hint=_("See 'archiver describe amend --help'."),
-        )
+    require_signers([key] if key else [], min(1, policy.proof.signatures), unsigned=unsigned)
     if unsigned:
         return None
-    if not key:
-        raise UsageError(
-            _("a vault keeps sealed records, and no key was given"),
-            hint=_("Name who signs with --key NAME, or say --unsigned."),
-        )
     files = [passphrase_file] if passphrase_file else []
     (signer,) = load_signers([key], key_dir, files, now)
     return signer

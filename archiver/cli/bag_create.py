@@ -15,6 +15,7 @@ from archiver.cli.describing import (
     find_description,
     without_names,
 )
+from archiver.cli.keys import require_signers
 from archiver.cli.options import (
     identify_option,
     json_option,
@@ -29,7 +30,7 @@ from archiver.cli.output import Output
 from archiver.cli.secret import encrypts
 from archiver.cli.sizes import parse_size
 from archiver.errors import UsageError
-from archiver.i18n import _, ngettext
+from archiver.i18n import _
 
 __all__ = ["add_create"]
 
@@ -243,15 +244,7 @@ class _CreateRequest:
                 _("a time stamp is for a signature, and no key was given"),
                 hint=_("Name who signs with --key NAME; 'archiver setup' makes a key."),
             )
-        if len(set(self.keys)) < needed:
-            raise UsageError(
-                ngettext(
-                    "{count} signature is required; keys that were given: {given}",
-                    "{count} signatures are required; keys that were given: {given}",
-                    needed,
-                ).format(count=needed, given=len(set(self.keys))),
-                hint=_("Name who signs with --key NAME; 'archiver setup' makes a key."),
-            )
+        require_signers(self.keys, needed, unsigned=False, kept=False)
         if not self.keys:
             return None
         from archiver.cli.keys import sealing_for

@@ -8,6 +8,7 @@ import typer
 
 from archiver.cli.bag_sign import code_of_stamps, tell_stamps, wait_for_stamps
 from archiver.cli.describing import ask_option, describe_option, find_description
+from archiver.cli.keys import require_signers
 from archiver.cli.options import (
     identify_option,
     json_option,
@@ -23,7 +24,7 @@ from archiver.cli.options import (
 )
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.cli.owed import tell_owed
-from archiver.cli.taking import derive, made_json, refuse_unknown, refuse_unsigned, sealing_of
+from archiver.cli.taking import derive, made_json, refuse_unknown, sealing_of
 from archiver.cli.vault import (
     catalog_option,
     check_reason,
@@ -116,7 +117,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             )
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         chosen, now = checked_policy(policy or opened.policy), datetime.now(UTC)
-        refuse_unsigned(key or [], chosen, unsigned=unsigned)
+        require_signers(key or [], chosen.proof.signatures, unsigned=unsigned)
         plan = None if adopt else _plan(opened, case, sources, describe, encode_names=encode_names)
         described = find_description(
             describe,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from archiver.cli.output import Output, printable
 from archiver.errors import KeyringError, UsageError
-from archiver.i18n import _
+from archiver.i18n import _, ngettext
 
 if TYPE_CHECKING:
     from archiver.pki.certificates import Certificate
@@ -30,6 +30,7 @@ __all__ = [
     "new_passphrase",
     "patiently",
     "prompt",
+    "require_signers",
     "sealing_for",
     "stamp_options",
 ]
@@ -164,6 +165,33 @@ def load_signers(
         signers.append(signer)
     check_signers(signers, directory, now, warn=attended)
     return tuple({one.certificate.fingerprint: one for one in signers}.values())
+
+
+def require_signers(
+    names: Sequence[str], required: int, *, unsigned: bool, kept: bool = True
+) -> None:
+    """Raises UsageError where fewer keys are named than have to sign, or, of what a vault is
+    to keep (``kept``), it is neither said who signs nor that nobody does.
+    """
+    given = len(set(names))
+    if unsigned and given:
+        raise UsageError(
+            _("--unsigned and --key contradict each other"), hint=_("Leave one of them out.")
+        )
+    if given < required:
+        raise UsageError(
+            ngettext(
+                "{count} signature is required; keys that were given: {given}",
+                "{count} signatures are required; keys that were given: {given}",
+                required,
+            ).format(count=required, given=given),
+            hint=_("Name who signs with --key NAME; 'archiver setup' makes a key."),
+        )
+    if kept and not given and not unsigned:
+        raise UsageError(
+            _("what a vault keeps is sealed, and no key was given"),
+            hint=_("Name who signs with --key NAME, or say --unsigned."),
+        )
 
 
 def check_signers(

@@ -145,7 +145,8 @@ def _add_new(app: typer.Typer) -> None:
     ) -> int:
         from datetime import UTC, datetime
 
-        from archiver.cli.taking import refuse_unsigned, sealing_of, take_statement
+        from archiver.cli.keys import require_signers
+        from archiver.cli.taking import sealing_of, take_statement
         from archiver.ingest import IngestOptions
         from archiver.policy import load_policy
         from archiver.seal import CreateOptions
@@ -158,7 +159,7 @@ def _add_new(app: typer.Typer) -> None:
             check_case(case)
             opened = find_vault(vault, catalog)
             chosen, now = load_policy(policy or opened.policy), datetime.now(UTC)
-            refuse_unsigned(key or [], chosen, unsigned=unsigned)
+            require_signers(key or [], chosen.proof.signatures, unsigned=unsigned)
             asked = Asked(
                 case=case,
                 files=tuple(files or ()),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from archiver.cli.bag_sign import stamps_json
 from archiver.cli.output import Output
-from archiver.errors import ArchiverError, UsageError
+from archiver.errors import ArchiverError
 from archiver.i18n import _
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ __all__ = [
     "hearing",
     "made_json",
     "refuse_unknown",
-    "refuse_unsigned",
     "sealing_of",
     "take_statement",
     "tell_missing",
@@ -87,20 +86,6 @@ def derive(vault: Any, case: str, item: str, formats: Any, output: Output) -> No
         make_thumbnails(vault, case, item, formats)
     except ArchiverError as error:
         output.warning(_("no thumbnails: {reason}").format(reason=error.message))
-
-
-def refuse_unsigned(keys: list[str], policy: Any, *, unsigned: bool) -> None:
-    """Raises UsageError where it is neither said who signs nor that nobody does."""
-    if unsigned and (keys or policy.proof.signatures):
-        raise UsageError(
-            _("--unsigned doesn't go with --key or a policy that requires signatures"),
-            hint=_("See 'archiver ingest --help'."),
-        )
-    if not unsigned and len(set(keys)) < max(1, policy.proof.signatures):
-        raise UsageError(
-            _("a vault keeps sealed bags, and no key was given"),
-            hint=_("Name who signs with --key NAME, or say --unsigned."),
-        )
 
 
 def tell_missing(description: Any, wanted: Any, output: Output) -> None:

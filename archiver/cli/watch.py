@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from archiver.cli.keys import require_signers
 from archiver.cli.options import (
     identify_option,
     key_dir_option,
@@ -24,7 +25,7 @@ from archiver.errors import UsageError
 from archiver.i18n import _
 
 if TYPE_CHECKING:
-    from archiver.cli.watch_run import Keys, Target
+    from archiver.cli.watch_run import Target
 
 __all__ = ["watch_app"]
 
@@ -186,7 +187,8 @@ def _add_run(app: typer.Typer, summary: str) -> None:
         _refuse_nested([one.path for one in chosen], target)
         rules = _rules(chosen, target.policy, quiet_period)
         if not dry_run:
-            _refuse_unsigned(keys, target, unsigned=unsigned)
+            required = target.policy.proof.signatures
+            require_signers(keys.names, required, unsigned=unsigned, kept=bool(target.vault))
         return watch(target, rules, keys, wish)
 
 
@@ -274,18 +276,3 @@ def _rules(folders: Sequence[_Folder], policy: Any, quiet_period: str) -> list[t
 
     changes = {"quiet_seconds": parse_seconds(quiet_period)} if quiet_period else {}
     return [(one.path, replace((one.policy or policy).watch, **changes)) for one in folders]
-
-
-def _refuse_unsigned(keys: Keys, target: Target, *, unsigned: bool) -> None:
-    required = target.policy.proof.signatures
-    if unsigned and (keys.names or required):
-        raise UsageError(
-            _("--unsigned doesn't go with --key or a policy that requires signatures"),
-            hint=_("See 'archiver watch --help'."),
-        )
-    missing = len(set(keys.names)) < max(required, 1 if target.vault else 0)
-    if missing and not unsigned:
-        raise UsageError(
-            _("a vault keeps sealed bags, and no key was given"),
-            hint=_("Name who signs with --key NAME, or say --unsigned."),
-        )

@@ -60,7 +60,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--rule", "=default", "-o", "bags"], "is no rule"),
         (["--rule", "inbox=nope", "-o", "bags"], "no policy"),
         (["inbox", "-o", "bags", "--listen", "70000"], "listen"),
-        (["inbox", "-o", "bags", "--key", "x", "--unsigned"], "--unsigned doesn't go"),
+        (["inbox", "-o", "bags", "--key", "x", "--unsigned"], "contradict each other"),
         (["inbox", "-o", "bags", "--nope"], "--nope"),
         (["inbox", "-o", "inbox/bags"], "lie in each other"),
         (["inbox", "-o", "."], "lie in each other"),

@@ -408,7 +408,8 @@ def test_too_much_at_once(scene: Scene) -> None:
     [
         (["--files-from", "-", "-"], "only one"),
         (["--no-identity"], "doesn't go with"),
-        (["--key", "ana"], "doesn't go with"),
+        (["--key", "ana"], "contradict each other"),
+        (["--policy", "statement"], "1 signature is required; keys that were given: 0"),
         (["--identity", "/nonexistent/x"], "No such file"),
         (["--files-from", "/nonexistent/x"], "No such file"),
         (["--recipient", "/nonexistent/x"], "no age recipient"),
