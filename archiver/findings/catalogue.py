@@ -609,7 +609,7 @@ _BAG = (
         "E-TIM-004",
         "time",
         "RFC 3161",
-        N_("{wanted} time stamps by different TSAs are required, {found} are proven"),
+        N_("time stamps by different TSAs that are required: {wanted}; that are proven: {found}"),
     ),
     _entry(
         "W-TIM-010",
@@ -653,14 +653,16 @@ _BAG = (
         "E-POL-002",
         "policy",
         "policy",
-        N_("the policy {policy} requires {wanted} trusted signatures, {found} are proven"),
+        N_(
+            "trusted signatures that the policy {policy} requires: {wanted}; that are proven: {found}"
+        ),
     ),
     _entry(
         "E-POL-003",
         "policy",
         "policy",
         N_(
-            "the policy {policy} requires {wanted} trusted time stamps over each signature, one of them has {found}"
+            "trusted time stamps over each signature that the policy {policy} requires: {wanted}; one of them has {found}"
         ),
     ),
     _entry(
