@@ -20,7 +20,7 @@ from archiver.catalog.model import Item
 from archiver.custody import Event, Link
 from archiver.describe.fields import PURPOSES
 from archiver.errors import ArchiverError, UsageError
-from archiver.i18n import _
+from archiver.i18n import N_, _
 from archiver.vault import Vault
 from archiver.vault.log import CaseLog
 from archiver.vault.records import writing
@@ -53,6 +53,7 @@ class ConsentError(ArchiverError):
     """Intact, and not to be handed out: a proof of consent is missing, or it was withdrawn."""
 
     exit_code = 4
+    usual_hint = N_("See 'archiver consent show ID'.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

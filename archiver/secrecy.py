@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 
 from archiver.errors import ArchiverError
-from archiver.i18n import _
+from archiver.i18n import N_, _
 
 __all__ = ["SecretError", "clear_swaps", "guarded", "harden", "sits_there"]
 
@@ -25,6 +25,8 @@ _MAX_DEPTH = 10
 
 class SecretError(ArchiverError):
     """Something went wrong while a secret was in hand: what, is said without it."""
+
+    usual_hint = N_("Run it at a terminal to see why.")
 
 
 def harden() -> None:

@@ -86,8 +86,7 @@ def _told(error: Exception, output: Output) -> int:
     from archiver.errors import ArchiverError
 
     if isinstance(error, ArchiverError):
-        output.error(error.message, error.hint)
-        return error.exit_code
+        return output.failed(error)
     if isinstance(error, typer.TyperException):
         return _usage(error, output)
     if isinstance(error, BrokenPipeError):

@@ -294,8 +294,7 @@ def _try_to_tell(tell: Any, whom: str, vault: Any, incidents: Any) -> bool:
         tell(whom, vault.identifier, incidents)
     except ArchiverError as error:
         Output().warning(_("nobody was told: {problem}").format(problem=error.message))
-        if error.hint:
-            Output().hint(error.hint)
+        Output().hint(error.next_step)
         return False
     return True
 

@@ -118,8 +118,7 @@ def add_verify(app: typer.Typer) -> None:
             except ArchiverError as error:
                 if len(bags) == 1:
                     raise
-                output.error(error.message, error.hint)
-                codes.append(error.exit_code)
+                codes.append(output.failed(error))
         return worst_code(codes)
 
 

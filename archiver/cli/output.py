@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from archiver.i18n import _, ngettext
 
 if TYPE_CHECKING:
+    from archiver.errors import ArchiverError
     from archiver.findings import Finding  # the catalogue behind it costs start-up time
 
 __all__ = ["Output", "count_files", "finding_json", "human_size", "printable", "settings"]
@@ -122,6 +123,11 @@ class Output:
         print(f"{self.paint('error:', 'red', sys.stderr)} {printable(text)}", file=sys.stderr)
         if hint:
             self.hint(hint)
+
+    def failed(self, error: ArchiverError) -> int:
+        """What went wrong, and the next step; the exit code."""
+        self.error(error.message, error.next_step)
+        return error.exit_code
 
     def hint(self, text: str) -> None:
         """The next step."""

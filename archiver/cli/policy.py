@@ -271,8 +271,7 @@ def _check_bag(bag: str, options: Any, output: Output, *, as_json: bool) -> int:
     try:
         report = verify_bag(bag, options)
     except ArchiverError as error:
-        output.error(error.message, error.hint)
-        return error.exit_code
+        return output.failed(error)
     found = [one for one in report.findings if one.entry.step == "policy"]
     if as_json:
         output.json(

@@ -135,10 +135,12 @@ def _description(asked: Asked, terminal: Any, now: datetime, forms: list[tuple[P
 def without_words(error: DescriptionError, place: str) -> UsageError:
     """What is wrong with a form, without a word of it: the message may quote what was typed."""
     first = error.mistakes[0]
-    reason = first.plain or _("this can't be taken")
+    reason, why = first.plain, _("Run it at a terminal to see why.")
     return UsageError(
-        _("{place}:{line}: {reason}").format(place=place, line=first.line, reason=reason),
-        hint=first.hint or _("Run it at a terminal to see why."),
+        _("{place}:{line}: {reason}").format(
+            place=place, line=first.line, reason=reason or _("this can't be taken")
+        ),
+        hint=first.hint or (_(error.usual_hint) if reason else why),
     )
 
 

@@ -16,7 +16,7 @@ from archiver.describe.description import MAX_DESCRIPTION_BYTES, Description
 from archiver.describe.fields import KINDS, Field, fields_of
 from archiver.describe.values import FieldError, check_fields
 from archiver.errors import ArchiverError
-from archiver.i18n import _
+from archiver.i18n import N_, _
 from archiver.tomlfile import LONG_KEY, TomlText, hint_for, line_of_error
 
 __all__ = ["DescriptionError", "Mistake", "read_form", "to_toml", "write_form"]
@@ -43,6 +43,7 @@ class DescriptionError(ArchiverError):
     """A form that can't be taken; ``mistakes`` are all of them, by line."""
 
     exit_code = 2
+    usual_hint = N_("Correct it; 'archiver describe check FILE' tells of all mistakes.")
 
     def __init__(self, place: str, mistakes: list[Mistake]) -> None:
         first = mistakes[0]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from archiver.errors import ArchiverError
 from archiver.findings.catalogue import CATALOGUE, Entry
-from archiver.i18n import _
+from archiver.i18n import N_, _
 
 __all__ = [
     "MAX_FINDINGS_PER_CODE",
@@ -156,6 +156,8 @@ class Claim:
 
 class VerificationError(ArchiverError):
     """Well formed, but a claim does not hold; ``report`` says which and why."""
+
+    usual_hint = N_("'archiver bag verify' says which claim does not hold, and why.")
 
     def __init__(self, message: str, *, report: object, exit_code: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -15,7 +15,7 @@ from typing import Any
 
 from archiver.digest import ALGORITHMS
 from archiver.errors import PolicyError
-from archiver.i18n import _
+from archiver.i18n import N_, _
 from archiver.policy.model import TABLES
 from archiver.policy.recipient import PRIVATE_PREFIX, is_recipient
 from archiver.tomlfile import TomlText, hint_for, shown
@@ -83,6 +83,8 @@ class Mistake:
 
 class MistakesError(PolicyError):
     """Policy files with mistakes; ``mistakes`` are all of them."""
+
+    usual_hint = N_("Correct it; 'archiver policy check FILE' tells of all mistakes.")
 
     def __init__(self, mistakes: list[Mistake]) -> None:
         first = mistakes[0]
