@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -57,22 +58,34 @@ def list_owed(
     else:
         found = find_overdue(records, datetime.now(UTC).date(), case=case, unseal=unseal)
     chosen = list(islice(found, limit) if limit else found)
-    tell = (_undescribed_json, _undescribed_line) if undescribed else (_overdue_json, _overdue_line)
+    line = _undescribed_line if undescribed else partial(_overdue_line, keys=bool(identity))
     if as_json:
+        shape = _undescribed_json if undescribed else _overdue_json
         schema = "archiver/list-undescribed/1" if undescribed else "archiver/list-overdue/1"
-        output.json_list({"schema": schema}, "items", (tell[0](one) for one in chosen))
+        output.json_list({"schema": schema}, "items", (shape(one) for one in chosen))
     else:
-        hidden = [one for one in chosen if undescribed and one.secret]
+        hidden = [one for one in chosen if undescribed and _is_hidden(one)]
         for one in chosen:
             if one not in hidden:
-                output.line(printable(tell[1](one)))
-        _tell_hidden(len(hidden), output)
+                output.line(printable(line(one)))
+        _tell_hidden(len(hidden), output, keys=bool(identity))
     return 1 if any(one.problem for one in chosen) else 0
 
 
-def _tell_hidden(count: int, output: Output) -> None:
+def _is_hidden(one: Any) -> bool:
+    return bool(one.secret and not one.opened and not one.problem)
+
+
+def _tell_hidden(count: int, output: Output, *, keys: bool) -> None:
     """Of how many it can't be told: nearly all statements, so they aren't listed."""
-    if count:
+    if count and keys:
+        text = ngettext(
+            "of {count} secret item it can't be told: none of these keys opens it",
+            "of {count} secret items it can't be told: none of these keys opens them",
+            count,
+        )
+        output.say(text.format(count=count))
+    elif count:
         text = ngettext(
             "of {count} secret item it can't be told without a key: give --identity KEYFILE",
             "of {count} secret items it can't be told without a key: give --identity KEYFILE",
@@ -97,6 +110,7 @@ def _undescribed_json(one: Any) -> dict[str, object]:
         "kind": one.kind or None,
         "missing": list(one.missing),
         "secret": one.secret,
+        "opened": one.opened,
         "problem": one.problem or None,
     }
 
@@ -117,14 +131,17 @@ def _overdue_json(one: Any) -> dict[str, object]:
         "reference": one.reference or None,
         "deadline": one.deadline or None,
         "secret": one.secret,
+        "opened": one.opened,
         "problem": one.problem or None,
     }
 
 
-def _overdue_line(one: Any) -> str:
+def _overdue_line(one: Any, *, keys: bool) -> str:
     if one.problem:
         return f"{one.item.item:<28} " + _("NOT INTACT: {problem}").format(problem=one.problem)
-    if one.secret:
+    if _is_hidden(one) and keys:
+        return f"{one.item.item:<28} " + _("encrypted: none of these keys opens it")
+    if _is_hidden(one):
         return f"{one.item.item:<28} " + _("encrypted: --identity KEYFILE tells what is due")
     text = _("due on {day}: {whom}, {reference}")
     told = text.format(day=one.deadline, whom=one.whom, reference=one.reference or "-")

@@ -57,7 +57,7 @@ def take_secret(
         else:
             _tell(made.item, count, size, output)
         tell_stamps(stamps, output, as_json=as_json)
-        settle_originals(vault, made.item, list(taken.originals), output, remove=False)
+        settle_originals(vault, made.item, list(taken.originals), output, remove=None)
         return code_of_stamps(sealing, stamps, policy, output)
 
 

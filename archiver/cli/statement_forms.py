@@ -180,19 +180,20 @@ def settle_originals(
     originals: Sequence[tuple[Plain, str]],
     output: Output,
     *,
-    remove: bool,
+    remove: bool | None,
 ) -> None:
-    """Plain files that still lie where they were: told, and removed where that is wanted."""
+    """Plain files that still lie where they were: told, and removed where that is wanted;
+    ``remove`` is None for a command that has no option for it.
+    """
     left = _left(originals)
     if not left:
         return
     if not remove:
         tell_originals(left, output)
-        remove = _wants_removal(output)
-    if not remove and output.quiet:
-        return
-    if not remove:
-        output.hint(_("Give --remove-original, or remove them yourself, copies too."))
+    if not remove and not _wants_removal(output):
+        if not output.quiet:
+            given = _("Give --remove-original, or remove them yourself, copies too.")
+            output.hint(_("Remove them yourself, copies too.") if remove is None else given)
         return
     _remove(vault, item, left, output)
     text = ngettext("{count} plain file was removed", "{count} plain files were removed", len(left))

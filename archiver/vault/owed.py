@@ -7,13 +7,14 @@ key; without one it is said that it can't be told.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from archiver.catalog.model import Described, Item
 from archiver.describe import Description
+from archiver.errors import ArchiverError, KeyringError
 from archiver.policy import DescribePolicy
-from archiver.vault.amendments import Told, tell_described
+from archiver.vault.amendments import tell_described
 from archiver.vault.records import Records
 
 __all__ = ["Overdue", "Undescribed", "overdue", "undescribed"]
@@ -24,11 +25,13 @@ _ABSENCE = "absence"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undescribed:
     """An item, its kind ("" where nobody has said it), the fields that are owed, and why it
-    can't be said, where it can't. ``secret``: whether any are owed can't be told.
+    can't be said, where it can't. Of one that is ``secret`` and wasn't ``opened`` nothing can
+    be told.
     """
 
     item: Item
     secret: bool = False
+    opened: bool = False
     kind: str = ""
     missing: tuple[str, ...] = ()
     problem: str = ""
@@ -36,12 +39,13 @@ class Undescribed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue:
-    """Somebody was asked, and has not answered until ``deadline``. ``secret``: whether anybody
-    was can't be told.
+    """Somebody was asked, and has not answered until ``deadline``. Of an absence that is
+    ``secret`` and wasn't ``opened`` it can't be told whether anybody was.
     """
 
     item: Item
     secret: bool = False
+    opened: bool = False
     whom: str = ""
     reference: str = ""
     deadline: str = ""
@@ -56,8 +60,7 @@ def undescribed(
     records: Records, policy: DescribePolicy, *, case: str = "", unseal: Unseal | None = None
 ) -> Iterator[Undescribed]:
     """Sealed items without a description, then those whose current one lacks what ``policy``
-    asks for; those that are secret, where there is no key. Raises ArchiverError, where
-    ``unseal`` does.
+    asks for; those that are secret, and that ``unseal`` has no key for.
     """
     for item in records.catalog.without_description(case=case):
         yield Undescribed(item=item)
@@ -65,46 +68,64 @@ def undescribed(
         wanted = policy.wanted(one.kind)
         if not wanted:
             continue
-        item, told = _told(records, one)
-        now = unseal(item) if one.secret and unseal else told.now
-        if one.secret and now is None:
-            yield Undescribed(item=item, kind=one.kind, secret=True)
-        elif told.problem:
-            yield Undescribed(item=item, kind=one.kind, problem=told.problem)
-        elif now is not None and (missing := now.missing(wanted)):
-            yield Undescribed(item=item, kind=one.kind, missing=tuple(missing))
+        now = _now(records, one, unseal)
+        opened = one.secret and now.said is not None
+        found = Undescribed(item=now.item, kind=one.kind, secret=one.secret, opened=opened)
+        if now.problem:
+            yield replace(found, problem=now.problem)
+        elif now.said is None:
+            yield found
+        elif missing := now.said.missing(wanted):
+            yield replace(found, missing=tuple(missing))
 
 
 def overdue(
     records: Records, today: date, *, case: str = "", unseal: Unseal | None = None
 ) -> Iterator[Overdue]:
     """Those who were asked for what is absent, whose deadline is over; absences that are
-    secret, where there is no key. Raises ArchiverError, where ``unseal`` does.
+    secret, and that ``unseal`` has no key for.
     """
     for one in records.catalog.descriptions(case=case, kind=_ABSENCE):
-        item, told = _told(records, one)
-        now = unseal(item) if one.secret and unseal else told.now
-        if one.secret and now is None:
-            yield Overdue(item=item, secret=True)
+        now = _now(records, one, unseal)
+        opened = one.secret and now.said is not None
+        found = Overdue(item=now.item, secret=one.secret, opened=opened, problem=now.problem)
+        if now.problem or now.said is None:
+            yield found
             continue
-        if told.problem or now is None:
-            yield Overdue(item=item, problem=told.problem)
-            continue
-        for asked in now.values.get("asked", []):
+        for asked in now.said.values.get("asked", []):
             answered = "answer" in asked or "answered_at" in asked
             if not answered and _is_over(str(asked.get("deadline", "")), today):
-                yield Overdue(
-                    item=item,
+                yield replace(
+                    found,
                     whom=asked.get("whom", ""),
                     reference=asked.get("reference", ""),
                     deadline=asked["deadline"],
                 )
 
 
-def _told(records: Records, one: Described) -> tuple[Item, Told]:
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """What is said of an item now, or the problem with it: neither where it is secret, and there
+    is no key for it. Those of one vault may be encrypted for several people.
+    """
+
+    item: Item
+    said: Description | None
+    problem: str = ""
+
+
+def _now(records: Records, one: Described, unseal: Unseal | None) -> _Now:
     item = records.catalog.item(one.item)
     assert item is not None
-    return item, tell_described(records.vault, records.catalog, item, one)
+    told = tell_described(records.vault, records.catalog, item, one)
+    if not one.secret or unseal is None:
+        return _Now(item, told.now, told.problem)
+    try:
+        return _Now(item, unseal(item))
+    except KeyringError:
+        return _Now(item, None)
+    except ArchiverError as error:
+        return _Now(item, None, error.message.removeprefix(f"{item.item}: "))
 
 
 def _is_over(deadline: str, today: date) -> bool:

@@ -89,9 +89,43 @@ def test_deadlines_are_told_to_who_holds_a_key(house: Scene, form: Path) -> None
     assert "encrypted: --identity KEYFILE" in house.run("list", "--overdue").out
     (told,) = overdue(house, *key(house))
     assert (told["whom"], told["deadline"]) == ("The prosecutor of Quirquincho", "2026-02-05")
-    assert house.run("list", "--overdue", *key(house, "stranger")).code == 5
+    assert (told["secret"], told["opened"]) == (True, True)
+    done = house.run("list", "--overdue", *key(house, "stranger"))
+    assert (done.code, "encrypted: none of these keys opens it" in done.out) == (0, True)
     assert house.run("list", *key(house)).code == 2
     assert in_clear(house.base / "vault") == []
+
+
+def test_items_of_several_readers_hide_no_others(house: Scene, form: Path) -> None:
+    """A vault of two teams: who holds one team's key is told of its own, and of the rest that
+    it can't be told.
+    """
+    assert record(house, form).code == 0
+    rules = house.base / "house.toml"
+    ours, theirs = house.keys["reader"].recipient, house.keys["stranger"].recipient
+    rules.write_text(rules.read_text().replace(ours, theirs))
+    assert record(house, form, "--again").code == 0
+    first, second = overdue(house, *key(house))
+    assert (first["opened"], first["deadline"]) == (True, "2026-02-05")
+    assert (second["opened"], second["deadline"], second["problem"]) == (False, None, None)
+    both = overdue(house, *key(house), *key(house, "stranger"))
+    assert [one["deadline"] for one in both] == ["2026-02-05"] * 2
+
+
+def test_a_secret_item_that_was_altered_hides_no_others(house: Scene, form: Path) -> None:
+    assert record(house, form).code == 0
+    assert record(house, form, "--again").code == 0
+    bag = Path(house.vault.bag_path(CASE, ITEM))
+    (bag / "metadata").chmod(0o700)
+    said = bag / "metadata/description.json.age"
+    said.chmod(0o600)
+    said.write_bytes(said.read_bytes()[:-1])
+    done = house.run("list", "--overdue", *key(house))
+    assert done.code == 1
+    altered, whole = done.out.splitlines()
+    assert altered.startswith(f"{ITEM}  ")
+    assert "NOT INTACT" in altered
+    assert "due on 2026-02-05" in whole
 
 
 def test_what_is_owed_of_secret_items_is_told_to_who_holds_a_key(house: Scene, form: Path) -> None:
@@ -106,6 +140,10 @@ def test_what_is_owed_of_secret_items_is_told_to_who_holds_a_key(house: Scene, f
     found: Any = house.run("list", "--undescribed", "--json").json["items"]
     (told,) = found
     assert (told["id"], told["secret"], told["missing"]) == (ITEM, True, [])
+    assert told["opened"] is False
+    done = house.run("list", "--undescribed", *key(house, "stranger"))
+    assert (done.code, done.out) == (0, "")
+    assert "of 1 secret item it can't be told: none of these keys opens it" in done.err
     done = house.run("list", "--undescribed", *key(house))
     assert (done.code, "owed are known_gaps" in done.out, done.err) == (0, True, "")
 
