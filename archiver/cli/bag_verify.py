@@ -282,8 +282,11 @@ def _hints(report: Any) -> list[str]:
 
 
 def worst_code(codes: list[int]) -> int:
-    """Several bags, one exit code: 1 outweighs 3, 3 outweighs 4; 2 where all else is well."""
-    return next((code for code in (1, 3, 4, 2) if code in codes), 0)
+    """Several bags, one exit code: 1 outweighs 3, 3 outweighs 4, and that any other; 2 where all
+    else is well. 0 only where all are.
+    """
+    others = [code for code in codes if code not in (0, 2)]
+    return next((code for code in (1, 3, 4) if code in codes), max(others or codes, default=0))
 
 
 def _report_json(report: Any) -> dict[str, object]:

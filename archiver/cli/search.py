@@ -9,7 +9,13 @@ import typer
 
 from archiver.cli.options import json_option
 from archiver.cli.output import Output, printable
-from archiver.cli.vault import catalog_option, find_vault, tell_broken, vault_option
+from archiver.cli.vault import (
+    catalog_option,
+    find_vault,
+    refuse_unknown_case,
+    tell_broken,
+    vault_option,
+)
 from archiver.errors import UsageError
 from archiver.i18n import _
 
@@ -95,6 +101,7 @@ def add_search(app: typer.Typer, summary: str) -> None:
         )
         opened, output = find_vault(vault, catalog), Output()
         given = [word.encode("utf-8", "replace").decode() for word in words or []]
+        refuse_unknown_case(opened, case)
         with reading(opened) as records:
             answer = find(
                 opened, records, given, wanted, limit=min(limit, 10_000), tell=_Told(output).tell

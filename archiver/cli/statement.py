@@ -21,6 +21,7 @@ from archiver.cli.options import (
     wait_option,
 )
 from archiver.cli.output import Output, count_files, human_size, printable
+from archiver.cli.statement_check import add_check
 from archiver.cli.statement_forms import Asked, gather, settle_originals
 from archiver.cli.statement_open import add_open
 from archiver.cli.vault import catalog_option, find_vault, vault_option
@@ -39,7 +40,7 @@ def statement_app(settings: dict[str, Any], summary: str) -> typer.Typer:
     app = typer.Typer(
         help=summary, rich_markup_mode=None, no_args_is_help=True, context_settings=settings
     )
-    for add in (_add_new, add_open, _add_key):
+    for add in (_add_new, add_open, add_check, _add_key):
         add(app)
     return app
 

@@ -23,6 +23,7 @@ __all__ = [
     "find_item",
     "find_vault",
     "item_json",
+    "refuse_unknown_case",
     "tell_broken",
     "vault_option",
 ]
@@ -158,11 +159,7 @@ def add_list(app: typer.Typer, summary: str) -> None:
             if after:
                 find_item(records, after)
             found = records.catalog.items(case=case, after=after)
-            if case and records.catalog.next_number(case) == 1:
-                raise NotFoundError(
-                    _("there is no case {case} in the vault").format(case=case),
-                    hint=_("See 'archiver list'."),
-                )
+            refuse_unknown_case(opened, case)
             if undescribed or overdue:
                 from archiver.cli.owed import list_owed
 
@@ -261,6 +258,15 @@ def find_item(records: Any, wanted: str) -> Any:
         )
     records.require(found.case)
     return found
+
+
+def refuse_unknown_case(vault: Any, case: str) -> None:
+    """Raises NotFoundError where a case is named that has no log: nothing found is no answer."""
+    if case and case not in vault.cases():
+        raise NotFoundError(
+            _("there is no case {case} in the vault").format(case=case),
+            hint=_("See 'archiver list'."),
+        )
 
 
 def check_reason(reason: str) -> None:

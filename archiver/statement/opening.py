@@ -65,10 +65,12 @@ from archiver.vault.amendments import read_record, record_path
 from archiver.vault.records import reading
 
 __all__ = [
+    "Nowhere",
     "Opened",
     "described",
     "open_identity",
     "open_statement",
+    "read_plain",
     "refuse_place",
     "restore",
     "write_single",
@@ -171,11 +173,16 @@ def _opened(tree: BagTree, path: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def open_identity(tree: BagTree, identities: Identities, code: str = "") -> dict[str, Any]:
+def open_identity(
+    tree: BagTree, identities: Identities, code: str = "", sha256: str = ""
+) -> dict[str, Any]:
     """Who the witness is: ``case``, ``witness_code``, ``identity``. ``code`` is what the bag
-    says in clear. Raises KeyringError, FormatError.
+    says in clear, ``sha256`` what the list of files says of the ciphertext, where that could be
+    read. Raises KeyringError, FormatError.
     """
     cipher = _read(tree, IDENTITY_PATH, MAX_RECORD_BYTES)
+    if sha256 and hashlib.sha256(cipher).hexdigest() != sha256:
+        raise _exchanged(IDENTITY_PATH)
     try:
         record = parse_identity(decrypt_bytes(cipher, identities, MAX_RECORD_BYTES))
     except KeyringError as error:
@@ -239,7 +246,7 @@ def restore(tree: BagTree, contents: Contents, identities: Identities, destinati
 def _restore(tree: BagTree, one: PlainFile, identities: Identities, path: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(path, flags, 0o600), "wb") as file:
-        _decrypt(tree, one, identities, file)
+        read_plain(tree, one, identities, file)
         file.flush()
         if one.mtime_ns is not None:
             with contextlib.suppress(OSError, OverflowError):  # a time that no disk can keep
@@ -255,12 +262,14 @@ def write_single(tree: BagTree, contents: Contents, identities: Identities, writ
             ),
             hint=_("Give a directory: -o DIR."),
         )
-    _decrypt(tree, contents.files[0], identities, _Nowhere())
-    _decrypt(tree, contents.files[0], identities, writer)
+    read_plain(tree, contents.files[0], identities, Nowhere())
+    read_plain(tree, contents.files[0], identities, writer)
 
 
-def _decrypt(tree: BagTree, one: PlainFile, identities: Identities, writer: Writer) -> None:
-    """One payload file, which must be what the list tells of before and after."""
+def read_plain(tree: BagTree, one: PlainFile, identities: Identities, writer: Writer) -> None:
+    """Decrypt one payload file, which must be what the list tells of before and after. Raises
+    KeyringError, FormatError, UnreadableError.
+    """
     with _opened(tree, one.path) as file:
         source, sink = _HashedReader(file), _HashedWriter(writer, one.size)
         decrypt(source, sink, identities)
@@ -276,7 +285,7 @@ def _decrypt(tree: BagTree, one: PlainFile, identities: Identities, writer: Writ
         )
 
 
-class _Nowhere:
+class Nowhere:
     """Takes everything, keeps nothing."""
 
     def write(self, data: bytes, /) -> None:
