@@ -113,7 +113,6 @@ def test_what_is_found(
         (("--confidentiality", "public"), [A]),
         (("--confidentiality", "restricted"), [B, C]),
         (("--confidentiality", "sealed"), []),
-        (("--case", "%"), []),
         (("--format", "*"), []),
     ],
 )
@@ -150,6 +149,8 @@ def test_nothing_to_search_for(
         ("--since", "yesterday"),
         ("--until", "2026-3"),
         ("--limit", "0"),
+        ("--case", "%"),
+        ("--case", "nowhere"),
     ],
 )
 def test_filters_that_cannot_be(
