@@ -494,3 +494,14 @@ def test_paint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "color", False)
     assert Output().paint("x", "red") == "x"
     assert output_module._COLORS
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst"),
+    [([], 0), ([0, 0], 0), ([0, 2], 2), ([2, 4], 4), ([5, 0], 5), ([2, 5], 5), ([5, 4], 4),
+     ([4, 3, 5], 3), ([3, 1], 1)],
+)  # fmt: skip
+def test_several_exit_codes_are_one_that_hides_no_failure(codes: list[int], worst: int) -> None:
+    from archiver.cli.bag_verify import worst_code
+
+    assert worst_code(codes) == worst
