@@ -279,6 +279,8 @@ def test_nothing_is_found_whatever_is_done_with_it(desk: Desk) -> None:
         ["export", item, "out", "--for", "court", "--consent-confirmed-by", "R-01"],
         ["consent", "show", item], ["consent", "show", item, "--identity", reader],
         ["consent", "withdraw", item, "--reason", "told us"], ["receipt", "list"],
+        ["statement", "check", "--identity", reader],
+        ["statement", "check", item, "--identity", desk.home / "identity.key", "--json"],
         ["statement", "open", item, "--identity", desk.home / "identity.key"],
         ["statement", "open", item, "--identity", desk.home / "identity.key", "--debug"],
     ):  # fmt: skip
