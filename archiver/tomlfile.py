@@ -18,7 +18,9 @@ __all__ = ["LONG_KEY", "TomlText", "hint_for", "line_of_error", "shown"]
 
 _HEADING = re.compile(r"\s*\[\[?([^\]]*)\]")
 LONG_KEY = re.compile(
-    r"""(?<![\w-])(?:(?:[\w-]{1,200}|"[^"\n]{0,200}"|'[^'\n]{0,200}')[ \t]*\.[ \t]*){24}"""
+    r"(?<![\w-])(?:"
+    r"""(?:[\w-]{1,200}|"(?:[^"\\\n]|\\.){0,200}"|'[^'\n]{0,200}')[ \t]*\.[ \t]*"""
+    r"){24}"
 )
 """A key of so many parts, which would take tomllib hours."""
 _MARKS = ('"' * 3, "'" * 3)

@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell("hint:", _("Set LC_ALL=C.UTF-8 and run the command again."))
         return EXIT_FAILED
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _interrupt)  # the terminal was closed
     return _run(given, debug="--debug" in flags, color=_wants_color(flags))
 
 

@@ -150,7 +150,7 @@ class _Describing:
             self._findings.add("E-POL-011", path, reason=reason)
         elif description is not None:
             self._check_owed(description, path)
-        elif _asks(self._policy.describe):
+        elif self._policy.describe.required or _asks(self._policy.describe):
             self._findings.add("U-POL-013", path, policy=self._policy.name)
         return True
 

@@ -200,6 +200,23 @@ def test_what_is_held_back(kind: str, confidentiality: str | None, held: bool) -
         "[consent]",
         "consent.media = 'no'",
         "interviewer = 'x'",
+        "confidentiality = “sealed”",
+        "confidentiality = «sealed»",
+        "confidentiality =\u00a0'sealed'",
+        "\u00a0confidentiality = 'sealed'",
+        "confidentiality = 'top secret'",
+        "confidentiality = 'strictly confidential'",
+        "confidentiality = 'private'",
+        "confidentiality = ['sealed']",
+        "[confidentiality]\nlevel = 'sealed'",
+        "confidential = true",
+        "sealed = true",
+        "cofidentiality = 'sealed'",
+        "confidentiality => 'sealed'",
+        "confidentiality == 'sealed'",
+        'confidentiality = "se\\u0061led"\nx = 1',
+        "kind = “statement”\ntitle = “x”",
+        "confidentiality = 'public'\nconfidentiality = 'sealed'",
     ],
 )
 def test_a_form_that_nobody_can_read_is_held_where_it_may_be_secret(form: str) -> None:
@@ -219,6 +236,8 @@ def test_a_form_that_nobody_can_read_is_held_where_it_may_be_secret(form: str) -
         "# kind = 'statement'",
         "# confidentiality: public, restricted, confidential, sealed",
         "description = 'It shows how the house was sealed'",
+        "confidentiality = 'public'\nsource = «the witness»",
+        "kind = 'video'\ntitel = 'x'\ncollected_by = 'a witness'",
     ],
 )
 def test_other_forms_are_not_held(form: str) -> None:
@@ -230,7 +249,7 @@ def test_other_forms_are_not_held(form: str) -> None:
 )
 def test_looking_for_signs_takes_no_longer_than_the_form(piece: bytes) -> None:
     begun = time.process_time()
-    assert not may_be_secret(piece * ((1 << 20) // len(piece)))
+    assert may_be_secret(piece * ((1 << 20) // len(piece))) is (piece == b"confiden")
     assert time.process_time() - begun < 5
 
 
