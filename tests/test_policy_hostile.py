@@ -13,6 +13,7 @@ from archiver.errors import PolicyError
 from archiver.policy import MistakesError, load_policy
 from archiver.policy.load import MAX_POLICY_BYTES
 from archiver.policy.recipient import is_recipient
+from archiver.tomlfile import TomlText
 
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 """From age's own documentation."""
@@ -239,3 +240,10 @@ def test_hostile_files_are_refused_soon_and_in_few_words(tmp_path: Path, text: s
         )
     assert len(raised.value.message) < 2000
     assert len(getattr(raised.value, "mistakes", ())) <= 100
+
+
+@pytest.mark.parametrize("part", ['"\\""', '"a\\\\"', "x", "'y'", '"é"'])
+def test_a_key_of_sixty_thousand_parts_is_refused_at_once(part: str) -> None:
+    """tomllib would take hours, and fourteen gigabytes."""
+    with pytest.raises(ValueError, match="a key has too many parts"):
+        TomlText(f"kind = 'video'\n{'.'.join([part] * 60_000)} = 1\n")

@@ -129,3 +129,13 @@ def test_records_that_are_none(tmp_path: Path, pair: tuple[str, Identities], dat
     outcome, _codes = judged(bag, PICTURES, pair[1])
     assert outcome in ("fails", "undecided")
     assert outcome == "fails" or not data
+
+
+def test_that_there_is_one_can_t_be_told_without_a_key(
+    tmp_path: Path, pair: tuple[str, Identities]
+) -> None:
+    """Whatever an age header stands before may be anything."""
+    wanted = Policy(name="own", describe=DescribePolicy(required=True))
+    bag = written(tmp_path, pair[0], {})
+    assert judged(bag, wanted, pair[1]) == ("holds", {})
+    assert judged(bag, wanted, None) == ("undecided", {"U-POL-013": SEALED_DESCRIPTION})

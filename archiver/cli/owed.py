@@ -51,7 +51,7 @@ def list_owed(
     from archiver.vault.owed import undescribed as find_undescribed
 
     found: Any
-    unseal = _unsealing(records.vault, identity, output) if identity else None
+    unseal = _unsealing(records, identity, output) if identity else None
     if undescribed:
         policy = load_policy(records.vault.policy).describe
         found = find_undescribed(records, policy, case=case, unseal=unseal)
@@ -94,14 +94,19 @@ def _tell_hidden(count: int, output: Output, *, keys: bool) -> None:
         output.say(text.format(count=count))
 
 
-def _unsealing(vault: Any, identity: Sequence[str], output: Output) -> Any:
+def _unsealing(records: Any, identity: Sequence[str], output: Output) -> Any:
     """Reads what is said of a secret item."""
     from archiver.cli.agekeys import begin_in_secret, load_identities
     from archiver.statement.opening import described
 
     begin_in_secret(output)
     identities = load_identities(identity)
-    return lambda item: described(vault, item, lambda: identities)
+
+    def unseal(item: Any) -> Any:
+        known = records.catalog.amendments(item.item)  # the log is too long to read for each
+        return described(records.vault, item, lambda: identities, known)
+
+    return unseal
 
 
 def _undescribed_json(one: Any) -> dict[str, object]:

@@ -55,8 +55,8 @@ from archiver.receipts import exporting, keep_receipt, withdrawing
 from archiver.signing import sign_manifest
 from archiver.storage import Storage
 from archiver.vault import Vault
-from archiver.vault.amendments import files_of, read_record
-from archiver.vault.records import reading, writing
+from archiver.vault.amendments import amendments_told, files_of, read_record
+from archiver.vault.records import writing
 from archiver.verify import VerifyOptions, verify_bag
 
 __all__ = ["ExportRequest", "Exported", "export", "form_of"]
@@ -195,8 +195,7 @@ class _Run:
         """The records of the item and their signatures, by the names of their files, as the
         log tells them: the vault's own, else a replica's. Raises NoIntactReplicaError.
         """
-        with reading(self.vault, self.request.wait_seconds) as records:
-            known = records.catalog.amendments(self.item.item)
+        known = amendments_told(self.vault, self.item)
         wanted = {name: digest for one in known for name, digest in files_of(one).items()}
         if not wanted:
             return {}

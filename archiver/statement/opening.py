@@ -15,13 +15,13 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from archiver.bag.stage import refuse_existing, refuse_within_bag
 from archiver.bag.tree import BagTree
-from archiver.catalog.model import Item
+from archiver.catalog.model import Amended, Item
 from archiver.describe import Description
 from archiver.describe.amendment import History, fold_amendments
 from archiver.describe.description import DESCRIPTION_PATH as PLAIN_PATH
@@ -61,8 +61,7 @@ from archiver.statement.envelope import (
 )
 from archiver.storage.local import MARK_FILE
 from archiver.vault import CONFIG_FILE, Vault
-from archiver.vault.amendments import read_record, record_path
-from archiver.vault.records import reading
+from archiver.vault.amendments import amendments_told, read_record, record_path
 
 __all__ = [
     "Nowhere",
@@ -325,23 +324,29 @@ class _HashedWriter:
 
 
 def described(
-    vault: Vault, item: Item, identities: Callable[[], Identities] | None
+    vault: Vault,
+    item: Item,
+    identities: Callable[[], Identities] | None,
+    amendments: Sequence[Amended] | None = None,
 ) -> Description | None:
     """What is said of an item now; see :func:`history_of`."""
-    history = history_of(vault, item, identities)
+    history = history_of(vault, item, identities, amendments)
     return None if history is None else history.now
 
 
 def history_of(
-    vault: Vault, item: Item, identities: Callable[[], Identities] | None
+    vault: Vault,
+    item: Item,
+    identities: Callable[[], Identities] | None,
+    amendments: Sequence[Amended] | None = None,
 ) -> History | None:
     """What was said of an item, and since: the description that it was sealed with, which must
     be the one that the log tells of, and every amendment. None where any of it is encrypted and
-    there is no key. Raises ArchiverError.
+    there is no key. Which amendments there are is read from the log itself, or was before
+    (``amendments``), by who only lists many. Raises ArchiverError.
     """
-    with reading(vault) as records:
-        records.require(item.case)
-        amendments = records.catalog.amendments(item.item)
+    if amendments is None:
+        amendments = amendments_told(vault, item)
     found = item.detail.get("description")
     told = found if isinstance(found, dict) else {}
     path = told.get("path")

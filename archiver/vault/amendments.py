@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from archiver.catalog import Catalog
+from archiver.catalog import Catalog, facts
 from archiver.catalog.model import Amended, Described, Item
 from archiver.describe import DESCRIPTION_PATH, Description
 from archiver.describe.amendment import History, fold_amendments, record_name
@@ -30,6 +30,7 @@ from archiver.i18n import _
 from archiver.pki.anchors import Anchors
 from archiver.pki.cms import MAX_CMS_BYTES
 from archiver.vault import Vault
+from archiver.vault.log import CaseLog
 from archiver.verify.amendments import MAX_RECORD_BYTES, SIGNATURE_ENDING, signature_problem
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "SIGNATURE_ENDING",
     "Problem",
     "Told",
+    "amendments_told",
     "check_amendments",
     "directory_of",
     "file_problem",
@@ -178,6 +180,29 @@ def _folded(vault: Vault, item: Item, described: Described, told: Told) -> Told:
     if not problem and history.now is not None and history.now.kind != described.kind:
         problem = _("it is of another kind than the log says")
     return replace(told, history=history, problem=problem)
+
+
+def amendments_told(vault: Vault, item: Item) -> list[Amended]:
+    """The amendments of an item, from the case's log itself: what may be handed out isn't
+    decided by an index that anybody could have changed. Raises LogError, FormatError.
+    """
+    found = []
+    for link in CaseLog(item.case, vault.log_path(item.case)).read():
+        fact = facts.fact_of(item.case, link)
+        if isinstance(fact, facts.Amended) and fact.item == item.item:
+            found.append(
+                Amended(
+                    case=item.case,
+                    item=fact.item,
+                    number=fact.number,
+                    seq=link.seq,
+                    at=link.event.at,
+                    secret=fact.secret,
+                    sha256=fact.sha256,
+                    signature=fact.signature,
+                )
+            )
+    return found
 
 
 # -- whether they are those that were written

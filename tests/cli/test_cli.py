@@ -312,7 +312,7 @@ def test_interruption(
     assert capsys.readouterr().err in ("", "error: interrupted\n")  # typer answers 130 itself
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_real_signal(tmp_path: Path, number: int) -> None:
     path = write_tree(tmp_path / "bag", bag({"data/x": b""}))
     with (path / "data/x").open("wb") as file:

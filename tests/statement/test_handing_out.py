@@ -316,6 +316,28 @@ def test_a_catalog_that_somebody_changed_lets_no_statement_out(scene: Scene) -> 
     assert not list(scene.base.glob("out-*"))
 
 
+def test_a_catalog_that_forgot_a_witness_s_no_lets_nothing_out(scene: Scene) -> None:
+    """The amendment is in the log: the index doesn't decide."""
+    make_source(scene.base / "notes", {"n.txt": b"x"})
+    assert scene.run("ingest", scene.base / "notes", "--case", CASE, "--unsigned").code == 0
+    values = {"confidentiality": "restricted", "consent": {"media": "yes", "court": "yes"}}
+    said = Wanted(reason="it is one", kind="statement", set=values)
+    amend(scene.vault, scene.item(), said, NOW, policy=load_policy("default"))
+    withheld = Wanted(reason="said later", set={"consent": {"media": "no", "court": "yes"}})
+    amend(scene.vault, scene.item(), withheld, NOW, policy=load_policy("default"))
+    with contextlib.closing(sqlite3.connect(scene.vault.catalog)) as catalog, catalog:
+        catalog.execute("DELETE FROM amendments WHERE number = 2")
+        catalog.execute(
+            "UPDATE descriptions SET amendments = 1,"
+            " last_sha256 = (SELECT sha256 FROM amendments WHERE number = 1)"
+        )
+    done = hand_out(scene, "--for", "media")
+    assert (done.code, "has not consented" in done.err) == (4, True), done.err
+    copy = scene.base / "for-court"
+    assert scene.run("export", ITEM, copy, "--for", "court").code == 0
+    assert len(list(Path(f"{copy}.amendments").rglob("*.json"))) == 2
+
+
 def test_a_statement_that_was_taken_over_is_still_one(scene: Scene) -> None:
     scene.take()
     copy = scene.base / "received"
