@@ -13,7 +13,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,22 +72,47 @@ class SideCars:
         forms = [
             one.path
             for one in unit.members
-            if one.path.endswith(DESCRIPTION)
+            if one.path.lower().endswith(DESCRIPTION)
             and one.fingerprint.size_bytes <= MAX_DESCRIPTION_BYTES
         ]
-        if not forms and not unit.description:
-            return SideCar()
         root = os.open(unit.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for path in forms:  # of a file that isn't there, or in a folder
                 self.beat()
                 if self._is_held(_read(root, path)):
                     return SideCar(held=_held())
+            if held := self._near(root, unit):
+                return SideCar(held=held)
             return (
                 self._judge(_read(root, unit.description), now) if unit.description else SideCar()
             )
         finally:
             os.close(root)
+
+    def _near(self, root: int, unit: Unit) -> str:
+        """Why a file waits beside which something lies that was meant to describe it, and by
+        its name or nature is no side-car: a link, ``NAME.ext.TOML``, ``NAME.toml``. What is
+        told there of something open is told too late, and does no harm.
+        """
+        known = {unit.description, *(one.path for one in unit.members)}
+        own = os.stat(unit.description, dir_fd=root) if unit.description else None
+        for path in (near for one in unit.members for near in _meant(one.path)):
+            if path in known:
+                continue
+            try:
+                found = os.stat(path, dir_fd=root, follow_symlinks=False)
+            except OSError:
+                continue
+            if own is not None and os.path.samestat(own, found):
+                continue  # the same name, where case doesn't count
+            if not stat.S_ISREG(found.st_mode):
+                return _odd()
+            if not path.endswith(DESCRIPTION) or path.removesuffix(DESCRIPTION) not in known:
+                self.beat()
+                with suppress(OSError):
+                    if self._is_held(_read(root, path)):
+                        return _held()
+        return ""
 
     def there(self, bag: str, unit: Unit, now: datetime) -> SideCar:
         """What became of it in a bag that is there, as far as that can be told."""
@@ -142,6 +168,21 @@ class SideCars:
 def _not_understood(data: bytes, line: int, problem: str) -> SideCar:
     text = _("its description is not understood: line {line}: {problem}")
     return SideCar(files={FORM_PATH: data}, note=text.format(line=line, problem=problem))
+
+
+def _meant(path: bytes) -> Iterator[bytes]:
+    """Where people put what describes the file at ``path``."""
+    stem = os.path.splitext(path)[0]
+    for base in dict.fromkeys((path, stem)):
+        for ending in (DESCRIPTION, DESCRIPTION.upper(), DESCRIPTION.title()):
+            yield base + ending
+
+
+def _odd() -> str:
+    return _(
+        "its description is a link, or no regular file: nobody knows whether the file may be put"
+        " into a bag in clear. Put the description itself there, or remove it"
+    )
 
 
 def _held() -> str:

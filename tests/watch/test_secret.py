@@ -163,6 +163,39 @@ def test_what_a_person_has_to_look_at_waits(house: House, inbox: Path, form: byt
     assert (house.leaks(), house.states()) == ([], [])
 
 
+@pytest.mark.parametrize("name", ["a.mp4.TOML", "a.mp4.Toml", "a.toml", "a.TOML"])
+def test_a_form_that_is_only_nearly_a_side_car_counts(house: House, inbox: Path, name: str) -> None:
+    (inbox / "a.mp4").write_bytes(b"moving pictures")
+    (inbox / name).write_bytes(SECRET)
+    for asked in (unit(inbox, "a.mp4"), unit(inbox, name)):
+        (failed,) = take(house.sink(), [asked])
+        assert isinstance(failed, Failed)
+        assert "may be, that of something confidential" in failed.reason
+    assert (house.leaks(), house.states()) == ([], [])
+    (inbox / name).write_bytes(SECRET.replace(b"sealed", b"public"))
+    (done,) = taken(house.sink(), [unit(inbox, "a.mp4")])
+    assert os.listdir(Path(done.bag, "data")) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory", "dangling"])
+def test_a_side_car_that_is_no_file_keeps_its_file_waiting(
+    house: House, inbox: Path, kind: str
+) -> None:
+    (inbox / "a.mp4").write_bytes(b"moving pictures")
+    (house.place / "form").write_bytes(SECRET)
+    place = inbox / "a.mp4.toml"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "directory":
+        place.mkdir()
+    else:
+        place.symlink_to(house.place / ("form" if kind == "link" else "gone"))
+    (failed,) = take(house.sink(), [unit(inbox, "a.mp4")])
+    assert isinstance(failed, Failed)
+    assert (failed.kind, "is a link, or no regular file" in failed.reason) == ("refused", True)
+    assert (house.leaks(), house.states()) == ([], [])
+
+
 @pytest.mark.parametrize(
     "changes", [{"recipients": ()}, {"escrow": ()}, {"payload": "never"}], ids=str
 )
