@@ -15,7 +15,7 @@ from typing import Any
 
 from archiver.describe.fields import CONFIDENTIALITIES, KINDS, SECRET, Field, fields_of
 from archiver.describe.values import FieldError, check_fields
-from archiver.errors import FormatError
+from archiver.errors import FormatError, UsageError
 from archiver.i18n import _
 
 __all__ = [
@@ -74,9 +74,15 @@ class Description:
         return found
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON."""
+        """Canonical JSON. Raises UsageError where it would be longer than what is read again."""
         record = {"schema": SCHEMA, "kind": self.kind, "recorded": dict(self.recorded)}
-        return canonical({**record, **self.values})
+        data = canonical({**record, **self.values})
+        if len(data) > MAX_DESCRIPTION_BYTES:
+            raise UsageError(
+                _("the description is too long"),
+                hint=_("Say less, or put what it says into a file of its own."),
+            )
+        return data
 
     @property
     def confidentiality(self) -> str:

@@ -33,6 +33,7 @@ __all__ = [
     "STATEMENT",
     "Contents",
     "PlainFile",
+    "is_name",
     "parse_contents",
     "parse_identity",
     "payload_path",
@@ -133,16 +134,18 @@ def _file(record: Any, number: int) -> PlainFile:
     numbers = (one.size, one.size if one.mtime_ns is None else one.mtime_ns)
     if any(type(value) is not int or abs(value) >= _MAX_NUMBER for value in numbers):
         raise ValueError
-    if one.size < 0 or one.path != payload_path(number) or not _is_name(one.name):
+    if one.size < 0 or one.path != payload_path(number) or not is_name(one.name):
         raise ValueError
     if not all(_DIGEST.fullmatch(text) for text in (one.sha256, one.cipher_sha256)):
         raise ValueError
     return one
 
 
-def _is_name(name: str) -> bool:
-    """Whether it can be the name of a file below one directory, anywhere."""
-    if any(character in "\\\0" for character in name):
+def is_name(name: str) -> bool:
+    """Whether the list of files may have it: a file below one directory. How it is written where
+    it is restored is said by :func:`restored_names`.
+    """
+    if "\0" in name:
         return False
     parts = name.split("/")
     if len(parts) > 1 and not all(parts):
@@ -189,7 +192,7 @@ def restored_names(files: tuple[PlainFile, ...]) -> list[str]:
 
 def _safe(name: str, number: int, taken: set[str]) -> str:
     """``name`` as it can stand beside those that are ``taken``, which it is then."""
-    kept = "".join(c if c.isprintable() else "_" for c in name).strip(" .")
+    kept = "".join(c if c.isprintable() and c != "\\" else "_" for c in name).strip(" .")
     if not kept or _RESERVED.fullmatch(kept) or len(kept.encode()) > _MAX_NAME_BYTES - 5:
         kept = f"{number:04}" + kept[-20:] if kept else f"{number:04}"
     while kept.casefold() in taken:

@@ -32,6 +32,8 @@ from archiver.statement.envelope import (
     Contents,
     PlainFile,
     identity_record,
+    is_name,
+    parse_contents,
     payload_path,
 )
 from archiver.statement.model import Keys, Plain, Statement
@@ -129,7 +131,9 @@ class _Making:
         others = self._others()
         code = self._statement.code
         contents = Contents(case=self._case, code=code, files=tuple(files), others=others)
-        self._write(FILES_PATH, contents.to_bytes(), self._keys.statement)
+        data = contents.to_bytes()
+        parse_contents(data)  # what could not be read again must never be sealed
+        self._write(FILES_PATH, data, self._keys.statement)
         return [(plain, made.sha256) for plain, made in zip(plains, files, strict=True)]
 
     def _others(self) -> dict[str, str]:
@@ -186,6 +190,14 @@ class _Making:
 
 def _check_names(files: Sequence[Plain]) -> None:
     """That the list of files will be one that is read again. Raises UsageError."""
+    for number, one in enumerate(files, start=1):
+        if not is_name(_name_of(one)):
+            raise SourceError(
+                _("the path of file {number} is too deep or too long to be kept").format(
+                    number=number
+                ),
+                hint=_("Pack them into one archive first."),
+            )
     names = canonical({"names": [_name_of(one) for one in files]})
     if len(names) + (len(files) + 1) * _ENTRY_BYTES > MAX_RECORD_BYTES:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from archiver.encrypt import encrypt, encrypt_bytes
+from archiver.errors import SourceError
 from tests.statement.scene import CASE, FILES, ITEM, NAME, Scene, scene, writable
+from tests.vault.looking import items
 
 __all__ = ["scene"]
 
@@ -186,3 +189,49 @@ def test_a_log_that_is_broken_is_told(scene: Scene) -> None:
     done = check(scene)
     assert done.code == 1
     assert "events verify" in done.err
+
+
+NAMES = [
+    "a\\b.txt",
+    "C:\\x",
+    "..\\..\\x",
+    "a\nb",
+    "\u202etxt",
+    b"caf\xe9.txt",
+    "x" * 255,
+    "ñ" * 127,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whatever_is_taken_opens_again(scene: Scene, name: str | bytes) -> None:
+    place = os.path.join(os.fsencode(scene.home), os.fsencode(name))
+    Path(os.fsdecode(place)).write_bytes(b"said")
+    taken = scene.run(*scene.words("--remove-original", files=[os.fsdecode(place)]))
+    if taken.code:  # then it says so, and nothing is gone
+        assert os.path.exists(place)
+        assert "error: " in taken.err
+        return
+    done = check(scene)
+    assert (done.code, "opens: 1 file, 4 B" in done.out) == (0, True), done.out
+    assert scene.open(ITEM, "-o", "out").code == 0
+    (file,) = Path("out").iterdir()
+    assert (file.read_bytes(), "\\" in file.name) == (b"said", False)
+
+
+def test_a_tree_that_is_too_deep_is_refused_before_anything(scene: Scene) -> None:
+    from archiver.statement import Plain
+    from archiver.statement.making import _check_names
+
+    deep = "/".join("d" for _ in range(64)) + "/x"
+    with pytest.raises(SourceError, match="too deep"):
+        _check_names([Plain(path="/x", label="file 1", name=deep)])
+
+
+def test_a_description_that_grows_too_long_is_refused(scene: Scene) -> None:
+    form = "\n".join(f'known_gaps = """{chr(10) * 900_000}"""' for _ in range(1))
+    scene.write("form.toml", f'witness_code = "W-07"\n{form}\n')
+    taken = scene.run(*scene.words("--remove-original"))
+    assert taken.code == 2, taken.err
+    assert all(one.exists() for one in scene.files)
+    assert not [one for one in items(scene.vault) if one.state == "sealed"]

@@ -287,8 +287,7 @@ def test_a_statement_made_by_hand_is_opened(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "name",
     ["../x", "/etc/x", "a//b", "a/", "/", "a/../b", "a/./b", "a/..", "a/" * 64 + "b",
-     "..", ".", "a\\b", "a\0b", "x" * 256, "ñ" * 128, "../../../tmp/x",
-     "C:\\x"],
+     "..", ".", "a\0b", "x" * 256, "ñ" * 128, "../../../tmp/x"],
 )  # fmt: skip
 def test_names_that_lead_elsewhere_are_refused(scene: Scene, name: str) -> None:
     hostile = Hostile(scene)
