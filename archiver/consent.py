@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from typing import Any
 
 from archiver.catalog.model import Item
@@ -239,8 +239,9 @@ def _has_expired(text: str, now: datetime) -> bool:
         year, month, day = (*map(int, text.split("-")), 0, 0)[:3]
         if day:
             return now.astimezone(UTC).date() > date(year, month, day)
-        after = date(year + 1, 1, 1) if month in (0, 12) else date(year, month + 1, 1)
-        return now >= datetime.combine(after, time(), UTC)
+        date(year, month or 1, 1)  # that there is such a month
+        today = now.astimezone(UTC)
+        return (today.year, today.month) > (year, month or 12)
     except ValueError:
         return True
 

@@ -162,6 +162,10 @@ WEST = timezone(timedelta(hours=-5))
 @pytest.mark.parametrize(
     ("expires", "holds"),
     [
+        ("9999", True),
+        ("9999-12", True),
+        ("9999-12-31", True),
+        ("2026-13", False),
         ("unknown", True),
         ("2027", True),
         ("2026", True),
