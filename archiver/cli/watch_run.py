@@ -321,6 +321,7 @@ def _health_json(health: Health, *, whole: bool) -> dict[str, object]:
         "ended_in_order": whole,
         "files": {state.value: health.count(state) for state in State},
         "problem": health.problem or None,
+        "left": health.left or None,
         "folders": [
             {
                 "folder": one.path,

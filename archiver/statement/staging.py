@@ -27,7 +27,7 @@ from typing import Any, Self
 from archiver.catalog.model import BEGUN, Item
 from archiver.custody import Event
 from archiver.describe import KINDS
-from archiver.errors import VaultError, storage_error
+from archiver.errors import ArchiverError, VaultError, storage_error
 from archiver.filesystem import read_regular
 from archiver.i18n import _
 from archiver.ingest import IngestOptions, withdraw
@@ -122,6 +122,10 @@ class Staged:
         trace: TracebackType | None,
     ) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let go of it as a killed run would: the next :func:`settle_left` brings it to an end."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -147,13 +151,24 @@ def description_fact(data: bytes, kind: str, code: str) -> dict[str, str]:
 
 def settle_left(vault: Vault, options: IngestOptions) -> list[str]:
     """Bring to an end what killed runs have left, and remove their ciphertext; the items that
-    it was about. Raises ArchiverError where that can't be done.
+    it was about. What another user has left is for that one's next run. Raises ArchiverError
+    where one can't be ended, once all the others are.
     """
+    settled: list[str] = []
+    problem: ArchiverError | None = None
     try:
         names = os.listdir(os.path.join(vault.path, BAGS))
     except OSError as error:
         raise storage_error(error, vault.path) from error
-    return [item for name in sorted(names) for item in _settle(vault, name, options)]
+    for name in sorted(names):
+        try:
+            settled.extend(_settle(vault, name, options))
+        except (ArchiverError, OSError) as error:
+            told = error if isinstance(error, ArchiverError) else storage_error(error, vault.path)
+            problem = problem or told
+    if problem is not None:
+        raise problem
+    return settled
 
 
 def _settle(vault: Vault, name: str, options: IngestOptions) -> Iterator[str]:
@@ -162,7 +177,9 @@ def _settle(vault: Vault, name: str, options: IngestOptions) -> Iterator[str]:
         return
     path = os.path.join(vault.path, BAGS, name)
     with (
-        contextlib.suppress(FileNotFoundError, NotADirectoryError, BlockingIOError),
+        contextlib.suppress(
+            FileNotFoundError, NotADirectoryError, BlockingIOError, PermissionError
+        ),
         _dead(path),
     ):
         for item in end_of(vault, found["case"], f"{KEY_PREFIX}{found['token']}", options):

@@ -53,6 +53,7 @@ class Archiver:
     clock: Clock
     tell: Tell
     problem: str = ""
+    left: str = ""
     _retry_at: float = 0.0
     _ask_at: float = 0.0
     _pause: float = _FIRST_PAUSE_SECONDS
@@ -70,11 +71,13 @@ class Archiver:
             self._lock.release()
 
     def begin(self) -> None:
-        """Remove what killed runs left in staging. Pauses where that can't be."""
+        """Remove what killed runs left in staging. What can't be is told, and stands in the way
+        of nothing: nothing new is called as they were.
+        """
         try:
             self.sink.sweep()
         except (ArchiverError, OSError) as error:
-            self._stop(_reason(error))
+            self.left = _reason(error)
 
     def step(self, folder: Folder, lane: int) -> bool:
         """One batch of one folder; whether there was anything to do. Raises StorageError
@@ -129,11 +132,6 @@ class Archiver:
         self.problem = reason
         self._retry_at = self.clock.now() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
-
-    @property
-    def retry_at(self) -> float:
-        """When the sink is asked again, in monotonic seconds."""
-        return self._retry_at
 
     # Archiving
 
@@ -246,7 +244,7 @@ class Archiver:
                     continue
                 journal.ingesting(
                     lot.rows,
-                    key=one.unit.key,
+                    key=ENCRYPTED if one.secret else one.unit.key,
                     item=one.item,
                     bag=one.bag,
                     digests=lot.digests(one.digests, one.described),
@@ -312,6 +310,8 @@ class Archiver:
         with journal.together():
             for one in failed:
                 rows = by_key[one.unit.key].rows
+                if one.secret:
+                    journal.hide(rows)
                 if one.kind == "refused":
                     journal.turn(rows, State.QUARANTINED, reason=one.reason)
                     for row in rows:
@@ -351,7 +351,6 @@ class Archiver:
                 due = self.clock.now() + folder.root.policy.quiet_seconds
                 journal.turn(rows, State.SEEN, due=due)
                 folder.look_at(split(rows[0].path)[0])
-        journal.forget_secret()  # a kill came between
         folder.needs_recovery.discard(lane)
 
     # Originals

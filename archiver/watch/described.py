@@ -32,7 +32,7 @@ from archiver.watch.model import Unit
 from archiver.watch.rules import DESCRIPTION
 from archiver.watch.settle import open_file
 
-__all__ = ["FORM_PATH", "SideCar", "SideCars"]
+__all__ = ["FORM_PATH", "SideCar", "SideCars", "has_form"]
 
 _STATEMENT = "statement"
 """Of these a person has to say who may read them, and who the witness is."""
@@ -168,6 +168,18 @@ class SideCars:
 def _not_understood(data: bytes, line: int, problem: str) -> SideCar:
     text = _("its description is not understood: line {line}: {problem}")
     return SideCar(files={FORM_PATH: data}, note=text.format(line=line, problem=problem))
+
+
+def has_form(root: int, paths: Sequence[bytes]) -> bool:
+    """Whether one of ``paths`` below ``root`` may be a description, or one may lie beside it."""
+    for path in paths:
+        if path.lower().endswith(DESCRIPTION):
+            return True
+        for near in _meant(path):
+            with suppress(FileNotFoundError):
+                os.stat(near, dir_fd=root, follow_symlinks=False)
+                return True
+    return False
 
 
 def _meant(path: bytes) -> Iterator[bytes]:

@@ -54,13 +54,15 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """The whole watcher. ``problem``: why nothing can be archived now, or empty. The beats
-    are the seconds since scanner and archiver last got on with something, if only with
-    finding that there is nothing to do.
+    """The whole watcher. ``problem``: why nothing can be archived now, or empty; ``left``: why
+    something that a killed run has left couldn't be brought to an end, or empty. The beats are
+    the seconds since scanner and archiver last got on with something, if only with finding that
+    there is nothing to do.
     """
 
     folders: tuple[FolderHealth, ...]
     problem: str = ""
+    left: str = ""
     scanner_beat_seconds: float = 0.0
     archiver_beat_seconds: float = 0.0
     queue: int = 0

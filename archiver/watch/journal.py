@@ -5,7 +5,8 @@ at no watched file; decides nothing. Paths are bytes, in two parts (directory, n
 
 It is local (mode 0600) and written by one process, which holds a lock beside it; others may
 read it and leave requests. A journal that can't be read is set aside and begun anew: what is
-archived is found again through the sink, so nothing is archived twice. Sources:
+archived is found again through the sink, but for what is secret, whose key tells nothing: as
+long as that lies in the folder, it becomes another item. Sources:
 https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
 """
 
@@ -81,8 +82,8 @@ END;
 CREATE TABLE requests (id INTEGER PRIMARY KEY, what TEXT NOT NULL, path BLOB NOT NULL);
 """
 ENCRYPTED = "secret"
-"""In the place of the key of a unit that was encrypted: its item in the vault has another,
-which was made by chance.
+"""In the place of the key of a unit that is, or may be, secret: its item in the vault has
+another, which was made by chance. Names of such rows are forgotten once the files are gone.
 """
 _HIDDEN = "CREATE INDEX IF NOT EXISTS hidden ON files (grp) WHERE key = 'secret'"
 _COLUMNS = (
@@ -173,6 +174,7 @@ class Journal:
         self.made_anew = False
         self._guard = threading.RLock()
         self._lock = -1
+        self._may_forget = self._unerased = True  # an earlier process may have been killed
         with self._told_as_ours():
             if read_only:
                 self._db = self._connect(f"file:{_quoted(path)}?mode=rw")
@@ -342,23 +344,10 @@ class Journal:
                 (due, now, now),
             )
 
-    def of_directory(self, directory: bytes) -> Iterator[Row]:
-        """The current rows of one directory ("" or "a/b/") in the order of their names."""
-        after = b""
-        while True:
-            rows = self._rows(
-                "current = 1 AND dir = ? AND name > ? ORDER BY name LIMIT ?",
-                directory,
-                after,
-                _PAGE,
-            )
-            yield from rows
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1].path[len(directory) :]
-
     def known(self, directory: bytes) -> Iterator[Known]:
-        """The same, with no more than what it takes to see that nothing changed."""
+        """The current rows of one directory ("" or "a/b/") in the order of their names, with no
+        more than what it takes to see that nothing changed.
+        """
         after = b""
         while True:
             found = self._read(
@@ -473,6 +462,8 @@ class Journal:
                 self.turn([row], State.SUPERSEDED)
             database.execute("UPDATE files SET current = 0, due = NULL WHERE id = ?", (row.id,))
             self.add(row.path, row.group, fingerprint, wait, doubted=doubted, follows=row.item)
+            if row.key == ENCRYPTED:
+                self.hide(self._rows("current = 1 AND dir = ? AND name = ?", *split(row.path)))
 
     def hurry(self, group: bytes, now: float) -> None:
         """The members of a unit that wait need not wait any longer."""
@@ -485,38 +476,81 @@ class Journal:
     def gone(self, row: Row) -> None:
         """The file isn't there any more. What was archived stays archived."""
         with self._writing() as database:
+            self._may_forget = True
             if row.state is State.IGNORED:
                 database.execute("DELETE FROM files WHERE id = ?", (row.id,))
+                self._unerased = True  # it may have been another name of something secret
                 return
+            if row.state in (State.SEEN, State.STABLE) and self._has_form(row.group):
+                self.hide([row])  # nobody has read what it says
             if row.state in (State.SEEN, State.STABLE, State.QUARANTINED):
                 self.turn([row], State.VANISHED)
             database.execute("UPDATE files SET present = 0, due = NULL WHERE id = ?", (row.id,))
 
+    def _has_form(self, group: bytes) -> bool:
+        """Whether something in a unit may be a description."""
+        query = (
+            "SELECT 1 FROM files WHERE current = 1 AND grp = ?"
+            " AND lower(substr(name, -5)) = '.toml' LIMIT 1"
+        )
+        return bool(self._read(query, group))
+
+    def hide(self, rows: Iterable[Row]) -> None:
+        """They are, or may be, secret: what they are called is forgotten once they are gone."""
+        with self._writing() as database:
+            self._may_forget = True
+            database.executemany(
+                "UPDATE files SET key = ? WHERE id = ?", [(ENCRYPTED, row.id) for row in rows]
+            )
+
     def disposed(self, row: Row, reason: str) -> None:
         """The original was moved or deleted, as its rule wants it."""
         with self._writing() as database:
+            self._may_forget = True
             self.turn([row], State.DISPOSED, reason=reason)
             database.execute("UPDATE files SET present = 0 WHERE id = ?", (row.id,))
 
     def forget_secret(self) -> None:
-        """What secret originals were called, where all of a unit are gone: nothing needs it any
-        more, and somebody could read it here.
+        """What secret files were called, where all of a unit are gone, by whomever: nothing
+        needs it any more, and somebody could read it here. Cheap where nothing has gone; what a
+        reader keeps from being erased just now is erased by a later call. Raises StorageError.
         """
-        rows = self._rows(
+        with self._guard:
+            if self._may_forget:
+                self._forget_names()
+                self._may_forget = False
+            if self._unerased:
+                self._unerased = not self._erase()
+
+    def _forget_names(self) -> None:
+        numbers = self._read(
             # The key as a word of its own: only so the index of these rows is used.
-            "key = 'secret' AND state = 'disposed' AND NOT EXISTS (SELECT 1 FROM files AS other"
-            " WHERE other.grp = files.grp AND other.current = 1 AND other.state <> 'disposed')"
+            "SELECT id FROM files WHERE key = 'secret' AND NOT EXISTS (SELECT 1 FROM files AS other"
+            " WHERE other.grp = files.grp AND other.current = 1 AND other.present = 1)"
         )
-        if not rows:
+        if not numbers:
             return
         with self._writing() as database:
             database.executemany(
-                "UPDATE files SET dir = x'', name = ?, grp = ?, current = 0, present = 0,"
-                " key = '', digest = '', fingerprint = '0 0 0 0 0' WHERE id = ?",
-                [(b"#%d" % row.id, b"#%d" % row.id, row.id) for row in rows],
+                "UPDATE files SET dir = x'', name = ?1, grp = ?1, current = 0, present = 0,"
+                " key = '', digest = '', fingerprint = '0 0 0 0 0' WHERE id = ?2",
+                [(b"#%d" % number, number) for (number,) in numbers],
             )
-        with self._told_as_ours():  # what was written before lies there until then
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._unerased = True
+
+    def _erase(self) -> bool:
+        """Empty the write-ahead log, where what was written before lies until then; whether
+        nobody was reading it.
+        """
+        with self._told_as_ours():
+            self._db.execute("PRAGMA busy_timeout=0")
+            try:
+                busy, _pages, _moved = self._db.execute(
+                    "PRAGMA wal_checkpoint(TRUNCATE)"
+                ).fetchone()
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        return not busy
 
     def back(self, row: Row) -> None:
         """It is there again, as it was."""

@@ -189,6 +189,7 @@ class WatchLog:
             self._change(f"folder {number}", one.paused, _("folder {name}").format(name=name))
             watch = _("hints for folder {name}").format(name=name)
             self._change(f"hints {number}", one.degraded, watch, pause=False)
+        self._left(health.left)
         self._quarantined(health.count(State.QUARANTINED))
         if self._is_news(MISREAD, self._misread, 0):
             text = _("descriptions not understood: {count}; the last: {reason}")
@@ -209,6 +210,13 @@ class WatchLog:
             text, event, level = _("{what}: all is well"), f"{kind}-goes-on", "info"
         text = text.format(what=what, reason=reason)
         self._writer.line(Line(event=event, text=text, level=level, fields=fields))
+
+    def _left(self, problem: str) -> None:
+        if self._is_news("left", problem, ""):
+            reason = self.plain(problem)
+            text = _("what a killed run has left can't be ended: {reason}").format(reason=reason)
+            fields = {"reason": reason}
+            self._writer.line(Line(event="left", text=text, level="warning", fields=fields))
 
     def _quarantined(self, count: int) -> None:
         before = self._matters.get("quarantined", _Matter(0)).told

@@ -15,7 +15,7 @@ import os
 import stat
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from archiver.bag.model import BagInfo
@@ -189,24 +189,36 @@ def plan_all(units: Sequence[Unit], bag: str, making: Making) -> list[Planned | 
 def _plan(unit: Unit, bag: str, making: Making) -> Planned | Failed:
     if not _is_same(unit):
         return _changed(unit)
+    side_car = _side_car(unit, making)
+    if isinstance(side_car, Failed):
+        return side_car
+    secret = side_car.secret is not None
     try:
-        side_car = making.side_cars.of(unit, making.now)
-        if side_car.held:
-            return Failed(unit=unit, kind="refused", reason=side_car.held, secret=True)
         names = tuple(os.fsdecode(one.path) for one in unit.members)
         plan = plan_sources(FileList(os.fsdecode(unit.root), names), bag, _PLAN)
-        if side_car.secret is None:
+        if not secret:
             refuse_plain(plan, making.policy)
-    except OSError as error:
-        reason = _("its description can't be read: {reason}").format(reason=error.strerror)
-        return Failed(unit=unit, kind="refused", reason=reason)
-    except PlainSourceError as error:
-        return Failed(unit=unit, kind="refused", reason=error.reason)
+    except PlainSourceError as error:  # where nothing is to be in clear, no name is told either
+        return Failed(unit=unit, kind="refused", reason=error.reason, secret=True)
     except ArchiverError as error:
-        return failed(unit, error)
+        return replace(failed(unit, error), secret=secret)
     if not _plans_the_same(plan, unit):
         return _changed(unit)
     return Planned(unit=unit, plan=plan, side_car=side_car)
+
+
+def _side_car(unit: Unit, making: Making) -> SideCar | Failed:
+    """What is said of a unit. As long as that isn't read, it may be secret."""
+    try:
+        side_car = making.side_cars.of(unit, making.now)
+    except OSError as error:
+        reason = _("its description can't be read: {reason}").format(reason=error.strerror)
+        return Failed(unit=unit, kind="refused", reason=reason, secret=True)
+    except ArchiverError as error:
+        return replace(failed(unit, error), secret=True)
+    if side_car.held:
+        return Failed(unit=unit, kind="refused", reason=side_car.held, secret=True)
+    return side_car
 
 
 def _is_same(unit: Unit) -> bool:

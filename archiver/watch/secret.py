@@ -118,10 +118,16 @@ class SecretItems:
         return replace(found, payload=replace(found.payload, more={"description": fact}))
 
     def close(self, item: str) -> None:
-        """The item is sealed, or can't be told of now: its ciphertexts lie in its bag."""
+        """The item is sealed or withdrawn: what its ciphertexts lay in goes."""
         known = self._open.pop(item, None)
         if known is not None:
             known.staged.__exit__(None, None, None)
+
+    def leave(self, item: str) -> None:
+        """What became of the item can't be told now: its directory stays for who finds out."""
+        known = self._open.pop(item, None)
+        if known is not None:
+            known.staged.leave()
 
     def abandon(self, item: str, options: IngestOptions) -> None:
         """It isn't wanted any more: its number is withdrawn."""
@@ -140,11 +146,14 @@ class SecretItems:
 
     def sealed(self, name: str, options: IngestOptions) -> Mapping[str, Any] | None:
         """What the log says of the secret item ``name``, whose bag proves intact; None where it
-        is no such item, or never came to be. Raises ArchiverError where that can't be told.
+        is no such item, or never came to be: then its number is withdrawn. Raises ArchiverError
+        where that can't be told.
         """
         item = self._known(name)
-        if item is not None and item.state == BEGUN:
+        if item is not None and item.state == BEGUN and item.key.startswith(KEY_PREFIX):
             end_of(self._vault, self._case, item.key, options)
+            with contextlib.suppress(ArchiverError):  # about others: the next sweep tells
+                settle_left(self._vault, options)
             item = self._known(name)
         if item is None or item.state != SEALED or not item.key.startswith(KEY_PREFIX):
             return None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from archiver.i18n import N_, _
+from archiver.watch.described import has_form
 from archiver.watch.journal import Journal, Row, Wait, split
 from archiver.watch.model import Fingerprint, State
 from archiver.watch.rules import TEMPORARY, Rules
@@ -126,7 +127,7 @@ class Settler:
             self._wait_again(unit, row)
             return None
         except OSError as error:
-            self._refuse(unit, error)
+            self._refuse(root, unit, error)
             return None
         try:
             if not same(row.fingerprint, found, renumbers=self._scanner.renumbers):
@@ -155,17 +156,23 @@ class Settler:
         others = [row for row in unit if row is not but]
         self._journal.waits(others, now + self._scanner.quiet_seconds(1))
 
-    def _refuse(self, unit: Sequence[Row], error: OSError) -> None:
+    def _refuse(self, root: int, unit: Sequence[Row], error: OSError) -> None:
         """A file that may not be read is quarantined until that changes; a disk that fails
-        is tried again.
+        is tried again. It may be secret, where there is something that nobody has read yet.
         """
         reason = _("it can't be read: {reason}").format(reason=error.strerror)
         if not isinstance(error, PermissionError):
             self._journal.waits(unit, self._monotonic() + _RETRY_SECONDS, reason)
             return
+        try:
+            secret = has_form(root, [one.path for one in unit])
+        except OSError:
+            secret = True
+        if secret:
+            self._journal.hide(unit)
         self._journal.turn(unit, State.QUARANTINED, reason=reason)
         for one in unit:
-            self._tell(State.QUARANTINED.value, one.path, reason)
+            self._tell(State.QUARANTINED.value, b"" if secret else one.path, reason)
 
     def _decide(self, candidates: Sequence[_Candidate]) -> int:
         count = 0

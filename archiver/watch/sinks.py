@@ -22,6 +22,7 @@ from archiver.errors import (
 )
 from archiver.fixity import Result, check_copy
 from archiver.i18n import _
+from archiver.ingest import Ingested
 from archiver.ingest import batch as ingest
 from archiver.ingest.batch import StagedItem
 from archiver.ingest.derivations import unknown_items
@@ -165,18 +166,29 @@ class VaultSink:
             made = ingest.commit(self._vault, self._case, staged, self._ingest_options(seal=False))
         except (ArchiverError, OSError) as error:
             made = [told_error(error)] * len(known)
-        for one in known:
-            self._secret.close(one.item)
         outcomes = {
-            one.item: replace(failed(one.unit, found), secret=one.secret)
-            if isinstance(found, ArchiverError)
-            else done_of(one, signed.get(one.item, ""))
+            one.item: self._outcome(one, found, signed.get(one.item, ""))
             for one, found in zip(known, made, strict=True)
         }
         return [outcomes.get(one.item) or not_staged(one) for one in prepared]
 
+    def _outcome(
+        self, one: Prepared, found: Ingested | ArchiverError, signed: str
+    ) -> Done | Failed:
+        if not isinstance(found, ArchiverError):
+            self._secret.close(one.item)
+            return done_of(one, signed)
+        if not one.secret:
+            return failed(one.unit, found)
+        # Its bag may be there, under a number that is begun: whatever it was, the journal's
+        # own record of the item is what tells, so the unit waits for :meth:`resume`.
+        self._secret.leave(one.item)
+        return replace(failed(one.unit, found), kind="sink", secret=True)
+
     def abandon(self, prepared: Sequence[Prepared]) -> None:
-        """See the protocol. The numbers stay begun, and are taken up again."""
+        """See the protocol. The numbers stay begun, and are taken up again; those of what is
+        secret are withdrawn.
+        """
         found = [self._staged.pop(one.item) for one in prepared if one.item in self._staged]
         ingest.abandon(found)
         for one in prepared:
@@ -184,7 +196,12 @@ class VaultSink:
 
     def resume(self, unit: Unit, item: str, digests: Sequence[str], described: str) -> Done | None:
         """See the protocol. Raises ArchiverError where that can't be told now."""
-        detail = self._secret.sealed(item, self._ingest_options(seal=False))
+        try:
+            detail = self._secret.sealed(item, self._ingest_options(seal=False))
+        except PAUSING:
+            raise
+        except ArchiverError:  # it is there, and not intact
+            return None
         if detail is None:
             return None
         return Done(

@@ -188,6 +188,7 @@ class Watcher:
             folder.scan()
         folder.look()
         self._settle_all(folder)
+        folder.journal.forget_secret()
 
     def _settle_all(self, folder: Folder) -> None:
         while folder.settle():
@@ -258,6 +259,7 @@ class Watcher:
         return Health(
             folders=folders,
             problem=self._archiver.problem,
+            left=self._archiver.left,
             scanner_beat_seconds=self._beats.age("scanner"),
             archiver_beat_seconds=self._beats.age("archiver"),
             queue=sum(one.count(State.STABLE, State.INGESTING) for one in folders),

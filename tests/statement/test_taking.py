@@ -479,6 +479,34 @@ def test_what_a_killed_run_left_is_removed_and_its_number_ended(scene: Scene) ->
     assert hidden(scene.vault) == []
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), OSError(5, "I/O error")])
+def test_one_that_cannot_be_ended_keeps_no_other_from_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """What another user has left is for that one's next run; a disk that fails is told."""
+    vault, opened = scene.vault, os.open
+    staged = [staged_in(vault, CASE).__enter__() for _number in range(2)]
+    places = sorted(one.path for one in staged)
+    for one in staged:
+        one.leave()
+
+    def failing(path: Any, *arguments: Any, **named: Any) -> int:
+        if str(path) == places[0]:
+            raise error
+        return opened(path, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", failing)
+        if isinstance(error, PermissionError):
+            assert settle_left(vault, INGEST) == []
+        else:
+            with pytest.raises(StorageError, match="I/O error"):
+                settle_left(vault, INGEST)
+    assert [os.path.exists(one) for one in places] == [True, False]
+    assert settle_left(vault, INGEST) == []
+    assert hidden(vault) == []
+
+
 def begin_and_die(scene: Scene, *, bag: bool) -> str:
     """What a run leaves that is killed before, or after, its bag appears."""
     place = "end" if bag else "create_bag"

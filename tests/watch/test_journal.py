@@ -80,7 +80,7 @@ def test_oldest_first_and_pages(journal: Journal, monkeypatch: pytest.MonkeyPatc
     assert [row.path for row in journal.due(State.SEEN, 3.0, 2)] == [b"d/9", b"d/8"]
     assert journal.next_due() == 1.0
     assert journal.last_due() == 10.0
-    assert [row.path for row in journal.of_directory(b"d/")] == [b"d/%d" % n for n in range(10)]
+    assert [row[0] for row in journal.known(b"d/")] == [b"%d" % n for n in range(10)]
     assert len(list(journal.pages(State.SEEN))) == 10
     for number in range(7):
         add(journal, b"e%d/f" % number)

@@ -99,6 +99,15 @@ def test_quarantine_is_a_warning() -> None:
     assert (line["event"], line["level"], line["count"]) == ("quarantined", "warning", 2)
 
 
+def test_what_cannot_be_ended_is_told_once() -> None:
+    said = Said()
+    (line, *_more) = said.look(health(left="/v/bags/c/c-E-0001 is there, and it is not intact"))
+    assert (line["event"], line["level"]) == ("left", "warning")
+    assert "can't be ended" in str(line["message"])
+    assert "/v/" not in str(line)
+    assert said.look(health(left="/v/bags/c/c-E-0001 is there, and it is not intact")) == []
+
+
 @pytest.mark.parametrize("names", [False, True])
 def test_names_only_where_they_were_asked_for(names: bool) -> None:
     said = Said(names=names)

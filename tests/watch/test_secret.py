@@ -3,93 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import os
-import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from archiver.bag.tree import DirectoryTree
-from archiver.encrypt import Identities, new_identity, read_identities
 from archiver.errors import ArchiverError, VaultError
-from archiver.policy import Policy, load_policy
-from archiver.statement.opening import open_statement, restore
-from archiver.vault import Vault, create_vault
 from archiver.vault.check import check_logs
 from archiver.verify import Verdict, verify_bag
-from archiver.watch.journal import Journal
-from archiver.watch.logs import JsonLines, WatchLog
-from archiver.watch.model import Done, Failed, Prepared, State, Unit
-from archiver.watch.sinks import DirectorySink, SinkOptions, VaultSink
-from archiver.watch.watcher import WatchedRoot, Watcher
-from tests.sealing import Office
+from archiver.watch.model import Done, Failed, Prepared, Unit
+from archiver.watch.sinks import DirectorySink, VaultSink
 from tests.vault.looking import items
-from tests.watch.scene import QUICK, FastClock
-from tests.watch.test_described import SECRET, STATEMENT, everything_below, put
-from tests.watch.units import options, take, taken, unit
-
-NEEDLES = (b"Maria", b"Quispe", b"moving pictures", b"a.mp4")
-
-
-class House:
-    """A vault, and keys of who may read."""
-
-    def __init__(self, place: Path, office: Office) -> None:
-        self.place, self.office = place, office
-        self.vault: Vault = create_vault(str(place / "out"), identifier="urn:x", policy="default")
-        text, self.reader = new_identity()
-        self.identities: Identities = read_identities(text.encode(), "key")
-        self.escrow = new_identity()[1]
-
-    def policy(self, **changes: Any) -> Policy:
-        policy = load_policy("default")
-        rules = {"recipients": (self.reader,), "escrow": (self.escrow,), **changes}
-        return replace(policy, encryption=replace(policy.encryption, **rules))
-
-    def options(self, **changes: Any) -> SinkOptions:
-        return replace(options(self.office.ana), policy=self.policy(**changes))
-
-    def sink(self, **changes: Any) -> VaultSink:
-        return VaultSink(self.vault, "c", self.options(**changes))
-
-    def opened(self, bag: str) -> tuple[dict[str, bytes], str]:
-        """The files in it by their names, and the title."""
-        tree, place = DirectoryTree(bag), self.place / "opened"
-        try:
-            found = open_statement(tree, self.identities)
-            restore(tree, found.contents, self.identities, str(place))
-        finally:
-            tree.close()
-        files = {
-            str(one.relative_to(place)): one.read_bytes()
-            for one in place.rglob("*")
-            if one.is_file()
-        }
-        shutil.rmtree(place)
-        return files, str(found.description.values.get("title"))
-
-    def leaks(self) -> list[bytes]:
-        told = everything_below(self.place / "out")
-        return [one for one in NEEDLES if one in told]
-
-    def states(self) -> list[str]:
-        return [one.state for one in items(self.vault)]
-
-
-@pytest.fixture
-def house(tmp_path: Path, office: Office) -> House:
-    return House(tmp_path, office)
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
+from tests.watch.house import NEEDLES, House
+from tests.watch.test_described import SECRET, STATEMENT, put
+from tests.watch.units import take, taken, unit
 
 
 def sha512(data: bytes) -> str:
@@ -300,14 +229,12 @@ def test_killed_between_the_bag_and_the_log(
     one = prepared(sink, [put(inbox, SECRET)])
     end = getattr(batch, "end")  # noqa: B009
     monkeypatch.setattr(batch, "end", lambda *_given: (_ for _ in ()).throw(VaultError("full")))
-    if swept:
-        monkeypatch.setattr(sink._secret, "close", lambda _item: None)
     (failed,) = sink.commit([one])
     assert isinstance(failed, Failed)
+    assert (failed.kind, house.states()) == ("sink", ["begun"])
     monkeypatch.setattr(batch, "end", end)
     again = house.sink()
     if swept:
-        dead(sink)
         again.sweep()
     done = again.resume(*noted(one))
     assert isinstance(done, Done)
@@ -316,6 +243,7 @@ def test_killed_between_the_bag_and_the_log(
     (item,) = items(house.vault)
     assert item.detail["description"]["kind"] == "video"
     assert again.is_proved(done, 0)
+    assert list((house.place / "out").rglob(".archiver-statement-*")) == []
 
 
 def test_what_is_dropped_is_withdrawn(house: House, inbox: Path) -> None:
@@ -357,67 +285,3 @@ def test_another_item_is_never_taken_for_it(house: House, inbox: Path) -> None:
     bag.write_bytes(bag.read_bytes()[:-1] + b"x")
     assert house.sink().resume(*noted(one)) is None
     assert not house.sink().is_proved(done, 0)
-
-
-# -- what the journal and the log tell
-
-
-def test_no_log_names_what_is_or_may_be_secret() -> None:
-    """Though names of files were asked for."""
-    lines = io.StringIO()
-    log = WatchLog(JsonLines(lines), names=True)
-    log.file("archived", b"")
-    log.file("quarantined", b"", "its description is confidential")
-    log.file("archived", b"b.mp4")
-    told = [json.loads(one) for one in lines.getvalue().splitlines()]
-    assert [one.get("path") for one in told] == [None, None, "b.mp4"]
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_the_journal_forgets_what_is_gone(
-    house: House, inbox: Path, killed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(house.place / "state"))
-    heard: list[tuple[str, bytes]] = []
-    policy = replace(QUICK, originals="delete")
-
-    def once() -> None:
-        path = str(house.place / "journal")
-        with Journal(path) as journal:
-            root = WatchedRoot(path=str(inbox), policy=policy, journal=journal)
-            tell = lambda event, path, _reason: heard.append((event, path))  # noqa: E731
-            clock = FastClock()
-            Watcher([root], house.sink(), hints=False, clock=clock, tell=tell).run_once()
-
-    public = SECRET.replace(b"sealed", b"public")
-    put(inbox, SECRET, "maria.mp4")
-    put(inbox, public, "b.mp4")
-    if killed:
-        forget = Journal.forget_secret
-        monkeypatch.setattr(Journal, "forget_secret", _killed)
-        with pytest.raises(KeyboardInterrupt):
-            once()
-        assert b"maria" in journal_bytes(house)
-        monkeypatch.setattr(Journal, "forget_secret", forget)
-    once()
-    assert os.listdir(inbox) == []
-    told = journal_bytes(house)
-    assert (b"maria" in told, b"b.mp4" in told) == (False, True)
-    with Journal(str(house.place / "journal")) as journal:
-        assert journal.sums_agree()
-        assert journal.counts()[State.DISPOSED] == 4
-    assert not any(b"maria" in path for _event, path in heard)
-    assert (State.DISPOSED.value, b"b.mp4") in heard
-    put(inbox, SECRET, "maria.mp4")  # it comes again: another item
-    once()
-    assert house.states().count("sealed") == 3
-
-
-def _killed(journal: Journal) -> None:
-    """Not at its beginning: once something has gone."""
-    if journal.counts().get(State.DISPOSED):
-        raise KeyboardInterrupt
-
-
-def journal_bytes(house: House) -> bytes:
-    return b"".join(one.read_bytes() for one in house.place.glob("journal*"))
