@@ -95,22 +95,18 @@ def _paths(asked: Asked) -> list[str]:
         return list(asked.files)
     data = _read(asked.files_from, _("the list of files"), _MAX_LIST_BYTES)
     separator = b"\0" if b"\0" in data else b"\n"
-    return [*asked.files, *(os.fsdecode(one) for one in data.split(separator) if one)]
+    listed = [os.fsdecode(one) for one in data.split(separator) if one]
+    # In a list "-" is a file: standard input may be the list itself.
+    return [*asked.files, *("./-" if one == "-" else one for one in listed)]
 
 
 def _description(asked: Asked, terminal: Any, now: datetime, forms: list[tuple[Plain, str]]) -> Any:
     """The description: of the form, or of what is answered. Raises ArchiverError."""
-    from time import tzname
-
-    from archiver import __version__
     from archiver.cli.asking import ask_statement
     from archiver.describe import Description, DescriptionError, read_form
+    from archiver.describe.moment import recorded_now
 
-    recorded = {
-        "at": now.isoformat(timespec="seconds"),
-        "program": f"archiver {__version__}",
-        "time_zone": tzname[0],
-    }
+    recorded = recorded_now(now)
     known = {"case": asked.case}
     if not asked.form:
         values = ask_statement(terminal, known)
@@ -207,7 +203,9 @@ def settle_originals(
 
 
 def _left(originals: Sequence[tuple[Plain, str]]) -> list[tuple[Plain, str]]:
-    return [(plain, digest) for plain, digest in originals if os.path.lexists(plain.path)]
+    """Each once, though it may have been given twice."""
+    by_path = {os.path.abspath(plain.path): (plain, digest) for plain, digest in originals}
+    return [one for path, one in by_path.items() if os.path.lexists(path)]
 
 
 def tell_originals(originals: Sequence[tuple[Plain, str]], output: Output) -> None:

@@ -65,7 +65,8 @@ def _now() -> datetime:
 class Examiner:
     """Examines one staged bag after the other. ``roots``: directories that they lie below;
     one confined child serves them all then, and can read what is there. Without roots each
-    bag has its own child, which can read that bag alone.
+    bag has its own child, which can read that bag alone. So has what is secret, in any case:
+    no file that is open is ever looked at by who could read a secret one.
 
     ``waiting`` is called once a second and more: what it raises breaks the work off. Several
     threads may use it: one is served after the other.
@@ -84,6 +85,7 @@ class Examiner:
     ) -> None:
         self._policy, self._clock, self._waiting = policy, clock, waiting
         self._identifier = _identifier(policy.formats, roots, identify, waiting)
+        self._secretly = _identifier(policy.formats, (), identify, waiting)
         self._turn = threading.Lock()
         self.warnings: list[str] = []
         """What a person should hear of the last bag."""
@@ -148,13 +150,14 @@ class Examiner:
         if scan.command or scan.secret_command or scan.required:
             paths = [one.path for one in files]
             events += self._judged(scan_plain(paths, scan, self._waiting))
-        if self._identifier is None:
+        if self._secretly is None:
             return Examined({}, tuple(events))
-        records = identify_files([(one.path, one.name) for one in files], self._identifier)
+        with self._secretly as identifier:  # nothing of them stays in the memory of a child
+            records = identify_files([(one.path, one.name) for one in files], identifier)
         labels = {one.name: one.label for one in files}
         _refuse(records, self._policy.formats, labels)
         self._counted(records)
-        events += self._told(self._identifier, {}, {})
+        events += self._told(identifier, {}, {})
         return Examined({FORMATS_PATH: to_bytes(records)}, tuple(events))
 
     def _judged(self, found: ScanResult) -> Iterator[Event]:

@@ -258,6 +258,6 @@ def _plain(value: Any, depth: int = 0) -> Any:
         return [_plain(one, depth + 1) for one in value]
     if depth < _MAX_DEPTH and isinstance(value, dict):
         return {key: _plain(one, depth + 1) for key, one in value.items()}
-    if isinstance(value, str | int):
+    if isinstance(value, str) or (isinstance(value, int) and abs(value) < _MAX_NUMBER):
         return value
     raise ValueError

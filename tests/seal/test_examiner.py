@@ -18,7 +18,7 @@ from archiver.identify import tools
 from archiver.policy import FormatPolicy, Policy, ScanPolicy
 from archiver.seal import plan_sources
 from archiver.seal.batch import Order, StagedBag, commit_bags, stage_bags
-from archiver.seal.examine import Examiner, UnwantedError, examining
+from archiver.seal.examine import Examiner, PlainSource, UnwantedError, examining
 from tests.bag.making import OPTIONS, leftovers, make, verdict
 from tests.identify.hostile import picture
 from tests.identify.looking import none_left
@@ -190,6 +190,37 @@ def test_a_batch_has_one_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(started) == 1
     for number in range(4):
         assert "format identification" in events(tmp_path / f"out/{number}")
+
+
+def test_what_is_secret_has_a_child_of_its_own_and_leaves_the_other_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from archiver.identify import keeper
+
+    readable: list[list[str]] = []
+    start = keeper.Child._start
+
+    def counted(self: Any, roots: Any, *given: Any) -> Any:
+        readable.append(list(roots))
+        return start(self, roots, *given)
+
+    monkeypatch.setattr(keeper.Child, "_start", counted)
+    (tmp_path / "out/data").mkdir(parents=True)
+    (tmp_path / "out/data/a.png").write_bytes(PNG)
+    secret = tmp_path / "b.png"
+    secret.write_bytes(PNG)
+    examiner = Examiner(policy(), (str(tmp_path / "out"),))
+    for _number in range(2):
+        assert examiner(str(tmp_path / "out")).tag_files
+        source = PlainSource(path=str(secret), name="data/0001", label="file 1")
+        assert examiner.before_encryption([source]).tag_files
+    assert examiner(str(tmp_path / "out")).tag_files
+    assert examiner._identifier is not None
+    assert examiner._secretly is not None
+    assert examiner._identifier._keeper._child is not None
+    assert examiner._secretly._keeper._child is None
+    examiner.close()
+    assert readable == [[str(tmp_path / "out")], [str(secret)], [str(secret)]]
 
 
 def test_files_that_go_wrong_are_told_in_numbers(

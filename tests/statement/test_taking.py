@@ -212,6 +212,39 @@ def test_forms_and_lists_come_through_pipes_too(
     assert len(scene.open(ITEM, "--json").json["files"]) == 2  # type: ignore[arg-type]
 
 
+def test_a_dash_in_a_list_is_a_file(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list itself came through standard input: nothing is left of that to be sealed."""
+    monkeypatch.chdir(scene.home)
+    put_back = standard_input(monkeypatch, b"-\n")
+    try:
+        done = scene.run(*scene.words("--files-from", "-", files=[]))
+        assert done.code == 5
+        assert "No such file" in done.err
+        assert [one.state for one in items(scene.vault)] in ([], [REFUSED])
+    finally:
+        put_back()
+    Path("-").write_bytes(b"spoken words")
+    put_back = standard_input(monkeypatch, b"-\n")
+    try:
+        done = scene.run(*scene.words("--files-from", "-", files=[]))
+    finally:
+        put_back()
+    assert done.code == 0, done.err
+    (item,) = (one.item for one in items(scene.vault) if one.state == SEALED)
+    assert scene.open(item, "-o", "out").code == 0
+    assert [one.read_bytes() for one in Path("out").iterdir()] == [b"spoken words"]
+
+
+def test_when_it_was_recorded_and_how_good_the_clock_was(scene: Scene) -> None:
+    bag = scene.take()
+    cipher = (bag / "metadata/description.json.age").read_bytes()
+    data = decrypt_bytes(cipher, scene.keys["reader"].identities, 1 << 20)
+    recorded = Description.parse(data).recorded
+    assert sorted(recorded) == ["at", "clock", "program", "time_zone"]
+    assert recorded["at"].endswith("Z")
+    assert recorded["time_zone"][0] in "+-"
+
+
 # -- who may read what
 
 
@@ -423,6 +456,16 @@ def test_options_that_make_no_sense(scene: Scene, more: list[str], message: str)
     assert items(scene.vault) == []
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000, "9223372036854775808"])
+def test_a_number_that_no_toml_has(scene: Scene, number: str) -> None:
+    (scene.home / "who.toml").write_text(f"name = 'Xochiquetzal'\nage = {number}\n")
+    done = scene.run(*scene.words())
+    assert (done.code, done.err.count("error:")) == (2, 1)
+    assert "Xochi" not in done.err
+    assert "Traceback" not in done.err
+    assert items(scene.vault) == []
+
+
 # -- what goes wrong leaves nothing
 
 
@@ -583,6 +626,14 @@ def test_they_are_removed_where_that_is_wanted(scene: Scene) -> None:
     assert "4 plain files were removed" in done.err
     assert "To remove is not to erase" in done.err
     assert list(scene.home.iterdir()) == []
+
+
+def test_a_file_that_was_given_twice_is_removed_once(scene: Scene) -> None:
+    twice = [scene.files[0], scene.home / "." / scene.files[0].name]
+    done = scene.run(*scene.words("--remove-original", files=twice))
+    assert done.code == 0, done.err
+    assert "3 plain files were removed" in done.err
+    assert not scene.files[0].exists()
 
 
 def test_nothing_is_removed_but_what_was_sealed(scene: Scene) -> None:
