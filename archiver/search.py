@@ -37,10 +37,10 @@ from archiver.vault import Vault
 from archiver.vault.amendments import tell_described
 from archiver.vault.log import CaseLog
 from archiver.vault.records import Records
+from archiver.verify.formats import FORMATS_PATH
 
 __all__ = ["Answer", "Filter", "days_of", "search"]
 
-FORMATS_PATH = "metadata/formats.jsonl"
 _CALLED_TOO = {"application/mp4": "video/mp4"}
 """PRONOM's name of a format, and the one that people look for it by."""
 _MAX_FORMATS_BYTES = 16 << 20

@@ -22,6 +22,7 @@ from archiver.describe.fields import PURPOSES, fields_of
 from archiver.errors import FormatError, NoIntactReplicaError, NotFoundError
 from archiver.i18n import _
 from archiver.premis.elements import (
+    FORMAT_KEYS,
     Copy,
     Grant,
     SignedBy,
@@ -37,14 +38,16 @@ from archiver.premis.xml import document
 from archiver.vault import Vault
 from archiver.vault.log import CaseLog
 from archiver.verify import Verdict, VerificationReport, VerifyOptions, verify_bag
+from archiver.verify.formats import FORMATS_PATH
 
 __all__ = ["premis_of"]
 
-FORMATS_PATH = "metadata/formats.jsonl"
 _MAX_PROOF_BYTES = 4 << 20
 _NAMES = {"md5": "MD5", "sha1": "SHA-1"} | {
     f"sha{size}": f"SHA-{size}" for size in (224, 256, 384, 512)
 }
+_UNTOLD_LEVEL = "confidential or sealed"
+"""Of what is encrypted: which of the two, the description says, and that is encrypted too."""
 _CONSENT = {
     "yes": (),
     "no": ("consent refused",),
@@ -87,10 +90,10 @@ class _Item:
         report: VerificationReport,
         bag: SealedBag,
     ) -> None:
-        self._vault, self._item, self._description = vault, item, description
-        self._report, self._bag = report, bag
-        if description is not None and description.is_secret:
-            self._description = None
+        self._vault, self._item, self._report, self._bag = vault, item, report, bag
+        self._level = description.confidentiality if description else ""
+        open_one = description is not None and not description.is_secret
+        self._description = description if open_one else None
         self._programs: set[str] = set()
         self._withdrawn: list[Grant] = []
 
@@ -185,7 +188,7 @@ class _Item:
 
     def _rights(self) -> Iterator[Element]:
         name, described = self._item.item, self._description
-        level = described.confidentiality if described else "sealed" if self._kind() else ""
+        level = self._level or (_UNTOLD_LEVEL if self._kind() else "")
         if level:
             grant = Grant(act="disseminate", restrictions=(level,))
             yield rights(name, "confidentiality", [grant])
@@ -214,8 +217,8 @@ def _name(manifest: str) -> str:
 
 
 class _Following:
-    """Records by their paths, which come in about the order in which they are asked for:
-    those that come too early are kept.
+    """Records by their paths, which come in about the order in which they are asked for: of
+    those that come too early, what is told here is kept, and is small.
     """
 
     def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
@@ -230,5 +233,5 @@ class _Following:
             if found == path:
                 return record
             if isinstance(found, str):
-                self._kept[found] = record
+                self._kept[found] = {key: record[key] for key in FORMAT_KEYS if key in record}
         return {}

@@ -19,6 +19,7 @@ from archiver.custody import Link
 from archiver.premis.xml import identifier, node, vocabulary
 
 __all__ = [
+    "FORMAT_KEYS",
     "Copy",
     "Grant",
     "SignedBy",
@@ -159,6 +160,10 @@ def _fixity(algorithm: str, digest: str) -> Element:
         vocabulary("messageDigestAlgorithm", algorithm, "cryptographicHashFunctions"),
         node("messageDigest", digest),
     )
+
+
+FORMAT_KEYS = ("format", "puid", "mime", "version", "basis", "reason", "warnings")
+"""What is told of a record in formats.jsonl."""
 
 
 def _format(found: Mapping[str, Any]) -> Element:

@@ -62,6 +62,7 @@ from archiver.statement.envelope import (
 from archiver.storage.local import MARK_FILE
 from archiver.vault import CONFIG_FILE, Vault
 from archiver.vault.amendments import amendments_told, read_record, record_path
+from archiver.verify.reading import OVERHEAD_BYTES
 
 __all__ = [
     "Nowhere",
@@ -75,8 +76,6 @@ __all__ = [
     "write_single",
 ]
 
-_OVERHEAD_BYTES = 1 << 16
-"""A ciphertext's header and tags: at most so much more than a small plain text."""
 _PORTION = 1 << 18
 
 
@@ -149,8 +148,8 @@ def _exchanged(path: str) -> FormatError:
 
 def _read(tree: BagTree, path: str, limit: int) -> bytes:
     with _opened(tree, path) as file:
-        data = file.read(limit + _OVERHEAD_BYTES + 1)
-    if len(data) > limit + _OVERHEAD_BYTES:
+        data = file.read(limit + OVERHEAD_BYTES + 1)
+    if len(data) > limit + OVERHEAD_BYTES:
         raise FormatError(_("{path} is longer than it may be").format(path=path))
     return data
 
@@ -376,7 +375,7 @@ def _sealed_description(
     path = str(told["path"])
     place = os.path.join(vault.bag_path(item.case, item.item), *path.split("/"))
     try:
-        data = read_regular(place, MAX_DESCRIPTION_BYTES + _OVERHEAD_BYTES)
+        data = read_regular(place, MAX_DESCRIPTION_BYTES + OVERHEAD_BYTES)
     except OSError as error:
         raise UnreadableError(
             _("{path} can't be read: {reason}").format(path=place, reason=error.strerror or error)

@@ -17,10 +17,10 @@ from archiver.i18n import N_
 if TYPE_CHECKING:  # age costs start-up time
     from archiver.encrypt import Identities
 
-__all__ = ["Unsealing", "lines_of", "read_limited"]
+__all__ = ["OVERHEAD_BYTES", "Unsealing", "lines_of", "read_limited"]
 
 _PORTION = 1 << 16
-_OVERHEAD_BYTES = 1 << 16
+OVERHEAD_BYTES = 1 << 16
 """A ciphertext's header and tags: at most so much more than a small plain text."""
 
 
@@ -39,8 +39,8 @@ class Unsealing:
             return None
         from archiver.encrypt import decrypt_bytes
 
-        cipher = read_limited(self.tree, path, limit + _OVERHEAD_BYTES)
-        if len(cipher) > limit + _OVERHEAD_BYTES:
+        cipher = read_limited(self.tree, path, limit + OVERHEAD_BYTES)
+        if len(cipher) > limit + OVERHEAD_BYTES:
             raise FormatError(N_("what is encrypted is longer than it may be"))
         try:
             return decrypt_bytes(cipher, self.identities, limit)

@@ -18,7 +18,7 @@ from archiver.describe import Description
 from archiver.errors import NoIntactReplicaError, NotFoundError
 from archiver.ingest import IngestOptions, ingest
 from archiver.policy import load_policy
-from archiver.premis import premis_of
+from archiver.premis import _Following, premis_of
 from archiver.premis.elements import Grant, file, rights
 from archiver.premis.xml import NAMESPACE, document
 from archiver.seal import CreateOptions, plan_sources
@@ -64,6 +64,7 @@ def texts(root: Element, path: str) -> list[str]:
     return [one.text or "" for one in root.iterfind(path)]
 
 
+RESTRICTION = "rights/rightsStatement/rightsGranted/restriction"
 DESCRIPTION = Description.checked(
     "video",
     {
@@ -201,7 +202,30 @@ def test_a_statement_whose_description_is_sealed_says_its_kind_alone(filled: Vau
     item.detail["description"] = {"kind": "statement", "path": "x", "sha256": "y"}
     root = parsed("".join(premis_of(filled, item, None)))
     assert texts(root, "object/significantProperties/significantPropertiesValue") == ["statement"]
-    assert texts(root, "rights/rightsStatement/rightsGranted/restriction") == ["sealed"]
+    assert texts(root, RESTRICTION) == ["confidential or sealed"]
+
+
+@pytest.mark.parametrize("level", ["confidential", "sealed", "restricted", "public"])
+def test_the_level_is_told_as_it_is(filled: Vault, level: str) -> None:
+    said = Description.checked("video", {"title": "Patio", "confidentiality": level})
+    text = written(filled, "a-E-0001", said)
+    assert texts(parsed(text), RESTRICTION) == [level]
+    assert ("Patio" in text) == (level in ("restricted", "public"))
+
+
+def test_records_that_come_in_another_order(filled: Vault) -> None:
+    """All are found, and what isn't told takes no memory."""
+    large = {"technical": {"exiftool": "x" * 60_000}}
+    records = [{"path": f"data/{n}", "mime": f"image/{n}", **large} for n in range(2000)]
+    found = _Following(reversed(records))
+    assert [found.of(f"data/{n}")["mime"] for n in range(2000)] == [
+        f"image/{n}" for n in range(2000)
+    ]
+    assert found.of("data/none") == {}
+    assert not found._kept
+    first = _Following(iter(records))
+    first.of("data/1999")
+    assert first.of("data/7") == {"mime": "image/7"}
 
 
 def test_formats_consent_and_copies_are_told(
