@@ -98,8 +98,9 @@ def lock_identity(text: str, passphrase: bytes) -> bytes:
 
 
 def parse_recipient(text: str, place: str = "") -> str:
-    """A recipient that is one, "age1…". ``place`` says where it stands. Raises KeyringError,
-    which never shows a secret key.
+    """A recipient that is one, "age1…". ``place`` says in which line of which file it stands.
+    Raises KeyringError, which never shows a secret key, nor anything of a file: it may be another
+    than was meant, a form with names, say.
     """
     text = text.strip()
     where = f"{place}: " if place else ""
@@ -109,6 +110,7 @@ def parse_recipient(text: str, place: str = "") -> str:
             hint=_("Give the public key, age1…, and treat this secret key as known to others."),
         )
     shown = text if len(text) <= 80 else f"{text[:20]}…"
+    shown = _("what stands there") if place else shown
     if not _RECIPIENT.fullmatch(text):
         raise KeyringError(
             _("{where}{text} is no age recipient").format(where=where, text=shown),

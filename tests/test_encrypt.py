@@ -408,6 +408,15 @@ def test_each_changed_character_of_a_recipient_is_noticed() -> None:
     assert parse_recipient(f" {good}\n") == good
 
 
+@pytest.mark.parametrize("line", ["name = 'Xochiquetzal'", "age1Xochiquetzal", "age1" + "q" * 58])
+def test_nothing_of_a_file_is_shown_that_holds_no_recipients(line: str) -> None:
+    """It is another file than was meant, a form perhaps."""
+    with pytest.raises(KeyringError, match="form.toml:3: what stands there is ") as caught:
+        read_recipients(f"# Xochiquetzal\n\n{line}\n".encode(), "form.toml")
+    told = caught.value.message + caught.value.next_step
+    assert not any(one in told for one in ("Xochi", "qqq"))
+
+
 def test_a_secret_key_in_place_of_a_recipient_is_not_shown() -> None:
     pair = Pair()
     secret = pair.text.split("\n")[1]

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archiver.i18n import LANGUAGES, _, language_from_environment, use_language
 
@@ -59,7 +59,7 @@ def _run(arguments: list[str], *, debug: bool, color: bool) -> int:
         except Exception as error:
             if debug:
                 raise
-            return _told(error, output)
+            return _told(error, output, arguments)
     except KeyboardInterrupt:
         _tell("error:", _("interrupted"))
         return EXIT_INTERRUPTED
@@ -81,7 +81,7 @@ def _command(arguments: list[str]) -> int:
     return result if isinstance(result, int) else EXIT_OK
 
 
-def _told(error: Exception, output: Output) -> int:
+def _told(error: Exception, output: Output, arguments: list[str]) -> int:
     """Say what went wrong; the exit code."""
     import typer
 
@@ -90,7 +90,7 @@ def _told(error: Exception, output: Output) -> int:
     if isinstance(error, ArchiverError):
         return output.failed(error)
     if isinstance(error, typer.TyperException):
-        return _usage(error, output)
+        return _usage(error, output, arguments)
     if isinstance(error, BrokenPipeError):
         # Whoever read us has gone (archiver … | head): nothing more to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,17 +100,33 @@ def _told(error: Exception, output: Output) -> int:
     return EXIT_FAILED
 
 
-def _usage(error: Exception, output: Output) -> int:
+def _usage(error: Exception, output: Output, arguments: list[str]) -> int:
     """A wrong option or argument, told in two lines like everything else."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         print(message)
         return EXIT_USAGE
-    command = context.command_path if context is not None else "archiver"
+    command = context.command_path if context is not None else _named(arguments)
     hint = _("See '{command} --help'.").format(command=command)
     output.error(" ".join(message.split()), hint)
     return EXIT_USAGE
+
+
+def _named(arguments: list[str]) -> str:
+    """The command that ``arguments`` call, as far as they name one."""
+    import typer
+
+    from archiver.cli.app import build_app
+
+    command: Any = typer.main.get_command(build_app(arguments))
+    words = ["archiver"]
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        words.append(word)
+    return " ".join(words)
 
 
 def _hoist(arguments: list[str]) -> tuple[list[str], set[str], str]:

@@ -33,6 +33,7 @@ from tests.bag.archives import (
     nobody,
     write_tree,
 )
+from tests.helpers import run
 
 TWO_LINES = re.compile(r"\Aerror: [^\n]+\nhint: [^\n]+\n\Z")
 EVIL = "e\x1b[31m\u202e\n\x07.txt"
@@ -505,3 +506,21 @@ def test_several_exit_codes_are_one_that_hides_no_failure(codes: list[int], wors
     from archiver.cli.bag_verify import worst_code
 
     assert worst_code(codes) == worst
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("bag", "verify", "x", "--trust"), "archiver bag verify"),
+        (("bag", "verify", "x", "--nosuch"), "archiver bag verify"),
+        (("ingest", "--case"), "archiver ingest"),
+        (("watch", "status", "--json=3"), "archiver watch status"),
+        (("nosuch", "--x"), "archiver"),
+    ],
+)
+def test_a_wrong_option_leads_to_the_help_of_its_command(
+    words: tuple[str, ...], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = run(capsys, *words)
+    assert done.code == 2
+    assert done.err.splitlines()[1] == f"hint: See '{command} --help'."

@@ -19,7 +19,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 import zipfile
 import zlib
@@ -29,34 +28,14 @@ from pathlib import Path
 
 import pytest
 
-from archiver.encrypt import new_identity
 from archiver.identify import tools
 from archiver.vault import open_vault
 from archiver.vault.check import check_logs
-from tests.bag.making import ENVIRONMENT
 from tests.faults.checks import can_trace
-from tests.faults.leaking import Needle, Place, leaks, photograph, place, rationals, traces, written
+from tests.faults.desk import NEEDLES, Desk
+from tests.faults.leaking import leaks, place, traces, written
 from tests.vault.looking import items
 
-LATITUDE = rationals((13, 1), (31, 1), (3_141_593, 65_537))
-LONGITUDE = rationals((71, 1), (58, 1), (2_718_281, 82_589))
-NEEDLES: dict[str, Needle] = {
-    "name": "Xóchitl Ñandubay-Zzyzx",
-    "part of the name": "ñandubayzzyzx",
-    "handle": "@xochi_zzyzx_1982",
-    "address": "xochitl.zzyzx@correo.invalid",
-    "number": "+51 984 771 203",
-    "home": "-13.518333, -71.978056",
-    "path": "Entrevistas a la señora Zzyzx",
-    "file": "declaración Quispe-Zzyzx 2.txt",
-    "latitude": LATITUDE,
-    "longitude": LONGITUDE,
-    "words": "vi cómo los uniformados dispararon",
-    # What exiftool makes of the coordinates: they stand in records of formats.
-    "latitude, read": b"13.52998227",
-    "longitude, read": b"71.97580926",
-}
-"""All of it invented."""
 READS_COORDINATES = "exiftool" in tools.installed() or bool(os.environ.get("ARCHIVER_CI"))
 
 
@@ -146,100 +125,6 @@ def test_the_search_looks_at_names_links_attributes_and_deleted_files(tmp_path: 
 # -- the statement
 
 
-class Desk:
-    """Where a statement is taken: plain files at ``home``, which is in memory and isn't
-    searched; all that the program could write to is in ``place``.
-    """
-
-    def __init__(self, base: Path, made: Place) -> None:
-        self.place, self.root = made, made.root
-        self.home = base / "home"
-        self.folder = self.home / str(NEEDLES["path"])
-        self.folder.mkdir(parents=True)
-        self.keys = {name: self._key(name) for name in ("reader", "escrow", "identity")}
-        self.vault = self.root / "vault"
-        for name in ("user", "tmp", "streams"):
-            (self.root / name).mkdir()
-        self.runs = 0
-        self._write_statement()
-        assert self.run("init", "vault").returncode == 0
-
-    def _key(self, name: str) -> str:
-        text, recipient = new_identity()
-        (self.home / f"{name}.key").write_text(text)
-        (self.home / f"{name}.key").chmod(0o600)
-        return recipient
-
-    def _write_statement(self) -> None:
-        told = {name: one for name, one in NEEDLES.items() if isinstance(one, str)}
-        text = "\n".join(f"{name}: {one}" for name, one in told.items())
-        self.files = {
-            self.folder / str(NEEDLES["file"]): text.encode() * 40,
-            self.folder / "photo.jpg": photograph(LATITUDE, LONGITUDE, told["name"]),
-        }
-        for path, data in self.files.items():
-            path.write_bytes(data)
-        (self.home / "list").write_bytes(b"\0".join(os.fsencode(one) for one in self.files))
-        lines = "".join(f"{name.replace(' ', '_')} = '''{one}'''\n" for name, one in told.items())
-        (self.home / "who.toml").write_text(lines)
-        (self.home / "form.toml").write_text(
-            f"witness_code = 'W-07'\ntitle = '''{told['name']}'''\n"
-            f"description = '''{text}'''\ninterviewer = '''{told['handle']}'''\n"
-            "[consent]\nexplained = true\nlawyer = 'yes'\n"
-        )
-
-    def environment(self) -> dict[str, str]:
-        """Everything that the program may choose to write to is searched."""
-        user = str(self.root / "user")
-        names = ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
-        return {
-            **{key: one for key, one in ENVIRONMENT.items() if not key.startswith("ARCHIVER_")},
-            **dict.fromkeys(names, user),
-            "XDG_RUNTIME_DIR": user,
-            **dict.fromkeys(("TMPDIR", "TEMP", "TMP", "SQLITE_TMPDIR"), str(self.root / "tmp")),
-            "ARCHIVER_VAULT": "vault",
-        }
-
-    def words(self) -> list[str]:
-        """``statement new``: no name is an argument."""
-        home = self.home
-        keys = self.keys
-        return [
-            "statement", "new", "--case", "c", "--unsigned", "--form", str(home / "form.toml"),
-            "--identity", str(home / "who.toml"), "--files-from", str(home / "list"),
-            "--recipient", keys["reader"], "--escrow", keys["escrow"],
-            "--identity-recipient", keys["identity"],
-        ]  # fmt: skip
-
-    def start(self, *words: object, strace: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-        """The program, its streams in files that are searched too."""
-        self.runs += 1
-        with open(self.root / "streams" / str(self.runs), "wb") as stream:
-            return subprocess.Popen(
-                [*strace, sys.executable, "-m", "archiver", *map(str, words)],
-                env=self.environment(),
-                cwd=self.root,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-            )
-
-    def run(self, *words: object, strace: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-        """The same, waited for."""
-        process = self.start(*words, strace=strace)
-        try:
-            process.wait(300)
-        finally:
-            process.kill()
-            process.wait()
-        return process
-
-    def said(self) -> str:
-        """What the last run printed."""
-        return (self.root / "streams" / str(self.runs)).read_text("utf-8", "replace")
-
-
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     with place(tmp_path) as made:
@@ -264,27 +149,30 @@ def test_nothing_is_found_whatever_is_done_with_it(desk: Desk) -> None:
     reader, item = desk.home / "reader.key", "c-E-0001"
     again = desk.run(*desk.words(), "--json", "--debug")
     assert again.returncode == 0
-    for words in (
-        ["list"], ["list", "--json"], ["show", item], ["show", item, "--json"], ["events"],
-        ["search", "Xochitl"], ["search", "Xochitl", "--json"],
-        ["describe", item, "--set", "minor=no", "--reason", "told us", "--unsigned"],
-        ["show", item], ["search", "statement"], ["show", item, "--premis"],
-        ["list", "--undescribed"], ["list", "--overdue"],
-        ["audit", "--all"], ["replica", "add", "second", "second"], ["replica", "sync"],
-        ["events", "checkpoint"], ["events", "verify"], ["catalog", "rebuild"],
-        ["catalog", "check"], ["bag", "verify", f"vault/bags/c/{item}"],
-        ["bag", "show", f"vault/bags/c/{item}"],
-        ["export", item, "out.tar", "--for", "lawyer", "--identity", reader],
-        ["export", item, "out.zip", "--for", "media", "--identity", reader],
-        ["export", item, "out", "--for", "court", "--consent-confirmed-by", "R-01"],
-        ["consent", "show", item], ["consent", "show", item, "--identity", reader],
-        ["consent", "withdraw", item, "--reason", "told us"], ["receipt", "list"],
-        ["statement", "check", "--identity", reader],
-        ["statement", "check", item, "--identity", desk.home / "identity.key", "--json"],
-        ["statement", "open", item, "--identity", desk.home / "identity.key"],
-        ["statement", "open", item, "--identity", desk.home / "identity.key", "--debug"],
+    who = desk.home / "identity.key"
+    for words, code in (
+        (["list"], 0), (["list", "--json"], 0), (["show", item], 0), (["show", item, "--json"], 0),
+        (["events"], 0), (["search", "Xochitl"], 0), (["search", "Xochitl", "--json"], 0),
+        (["describe", item, "--set", "minor=no", "--reason", "told us", "--unsigned"], 2),
+        (["search", "statement"], 0), (["show", item, "--premis"], 0),
+        (["list", "--undescribed"], 0), (["list", "--overdue"], 0),
+        (["audit", "--all"], 0), (["replica", "add", "second", "second"], 0),
+        (["replica", "sync"], 0), (["events", "checkpoint"], 0), (["events", "verify"], 0),
+        (["catalog", "rebuild"], 0), (["catalog", "check"], 0),
+        (["bag", "verify", f"vault/bags/c/{item}"], 0),
+        (["bag", "show", f"vault/bags/c/{item}"], 0),
+        (["export", item, "out.tar", "--for", "lawyer", "--identity", reader], 0),
+        (["export", item, "out.zip", "--for", "media", "--identity", reader], 4),
+        (["export", item, "out", "--for", "court", "--consent-confirmed-by", "R-01"], 0),
+        (["consent", "show", item], 0), (["consent", "show", item, "--identity", reader], 0),
+        (["consent", "withdraw", item, "--reason", "told us"], 0), (["receipt", "list"], 0),
+        (["statement", "check", "--identity", reader], 0),
+        (["statement", "check", item, "--identity", who, "--json"], 3),
+        (["statement", "open", item, "--identity", who], 5),
+        (["statement", "open", item, "--identity", who, "--debug"], 1),
     ):  # fmt: skip
-        desk.run(*words)
+        done = desk.run(*words)
+        assert done.returncode == code, (words, desk.said())
     assert (desk.root / "out.tar").exists()
     assert (desk.root / "out").exists()
     assert not (desk.root / "out.zip").exists()
@@ -313,13 +201,15 @@ def test_errors_tell_nothing(desk: Desk, what: str) -> None:
             for _block in range(200 if desk.place.mounted else 0):
                 file.write(b"\0" * (1 << 20))
                 file.flush()
-    else:
-        desk.keys["reader"] = f"age1{name}"
+    elif what == "a key":  # what is in a file of keys is no key
+        desk.keys["reader"] = str(desk.home / "reader.pub")
+        (desk.home / "reader.pub").write_text(f"# {name}\nage1{name}\n")
     for more in ((), ("--debug",), ("--json",)):
-        if what == "a key":  # a name was typed as a key: it is shown, as all that was typed there
-            break
-        desk.run(*desk.words(), *more)
-        assert "error" in desk.said().lower() or not desk.place.mounted, desk.said()
+        done = desk.run(*desk.words(), *more)
+        fails = what != "a full disk" or desk.place.mounted
+        codes = (1,) if "--debug" in more else (2, 5)  # Python's own, with its traceback
+        assert (done.returncode in codes) is fails, desk.said()
+        assert ("error" in desk.said().lower()) is fails, desk.said()
     (desk.root / "filler").unlink(missing_ok=True)
     assert desk.place.leaks(NEEDLES) == []
 
