@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,7 +16,13 @@ from archiver.i18n import _
 if TYPE_CHECKING:
     from archiver.encrypt import Identities
 
-__all__ = ["begin_in_secret", "identities_option", "load_identities", "load_recipients"]
+__all__ = [
+    "begin_in_secret",
+    "identities_option",
+    "in_secret",
+    "load_identities",
+    "load_recipients",
+]
 
 
 def identities_option(text: str = "") -> Any:
@@ -32,6 +39,18 @@ def begin_in_secret(output: Output) -> None:
     for path in clear_swaps():
         text = _("{path}: swap that is not encrypted; what is typed now may be written there")
         output.warning(text.format(path=path))
+
+
+def in_secret(identity: Sequence[str], output: Output) -> AbstractContextManager[None]:
+    """While something is opened with the keys of ``identity``, if there are any: as
+    :func:`begin_in_secret`, and no error shows a word of it.
+    """
+    from archiver.secrecy import guarded
+
+    if not identity:
+        return nullcontext()
+    begin_in_secret(output)
+    return guarded()
 
 
 def load_recipients(given: Sequence[str], from_policy: Sequence[str]) -> tuple[str, ...]:

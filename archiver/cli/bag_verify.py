@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
+from archiver.cli.agekeys import identities_option, in_secret, load_identities
 from archiver.cli.options import crl_option, trust_option, tsa_root_option
 from archiver.cli.output import Output, finding_json, printable
 from archiver.errors import ArchiverError, UsageError
@@ -100,26 +100,25 @@ def add_verify(app: typer.Typer) -> None:
 
         _check_words(bags, policy, amendments, identity or [])
         output = Output(quiet=quiet)
-        if identity:
-            begin_in_secret(output)
-        options = VerifyOptions(
-            fast=fast,
-            second_opinion=second_opinion,
-            policy=checked_policy(policy) if policy else None,
-            anchors=bag_anchors(trust or [], tsa_root or [], crl or [], bags, output),
-            at=moment(at) if at else None,
-            identities=load_identities(identity) if identity else None,
-            max_expansion=max_expansion,
-        )
-        codes = []
-        for bag in bags:
-            try:
-                codes += _verify_one(bag, amendments, options, output, as_json=as_json)
-            except ArchiverError as error:
-                if len(bags) == 1:
-                    raise
-                codes.append(output.failed(error))
-        return worst_code(codes)
+        with in_secret(identity or (), output):
+            options = VerifyOptions(
+                fast=fast,
+                second_opinion=second_opinion,
+                policy=checked_policy(policy) if policy else None,
+                anchors=bag_anchors(trust or [], tsa_root or [], crl or [], bags, output),
+                at=moment(at) if at else None,
+                identities=load_identities(identity) if identity else None,
+                max_expansion=max_expansion,
+            )
+            codes = []
+            for bag in bags:
+                try:
+                    codes += _verify_one(bag, amendments, options, output, as_json=as_json)
+                except ArchiverError as error:
+                    if len(bags) == 1:
+                        raise
+                    codes.append(output.failed(error))
+            return worst_code(codes)
 
 
 def _check_words(bags: list[str], policy: str, amendments: str, identity: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
+from archiver.cli.agekeys import identities_option, in_secret, load_identities
 from archiver.cli.options import json_option
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import (
@@ -68,11 +68,12 @@ def _add_show(app: typer.Typer) -> None:
         from archiver.statement.opening import described
 
         output = Output()
-        begin_in_secret(output)
         opened = find_vault(vault, catalog)
         one = _sealed(opened, item)
         gone = withdrawals(opened, one)
-        found = described(opened, one, (lambda: load_identities(identity)) if identity else None)
+        with in_secret(identity or (), output):
+            keys = (lambda: load_identities(identity)) if identity else None
+            found = described(opened, one, keys)
         consent = found.values.get("consent", {}) if found else None
         if as_json:
             output.json(
@@ -228,7 +229,8 @@ def permission_for(
     refuse_without(vault, item, by_hand)
     if not is_statement(vault, item):
         return by_hand
-    found = described(vault, item, (lambda: load_identities(identity)) if identity else None)
+    with in_secret(identity, Output()):
+        found = described(vault, item, (lambda: load_identities(identity)) if identity else None)
     if found is not None:
         return decide(found.values, purpose, now, asked=asked)
     if confirmed_by:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.agekeys import begin_in_secret, identities_option
+from archiver.cli.agekeys import identities_option
 from archiver.cli.consent import permission_for
 from archiver.cli.options import (
     json_option,
@@ -112,8 +112,6 @@ def add_export(app: typer.Typer, summary: str) -> None:
         with reading(opened) as records:
             one = find_item(records, item)
         now, files = datetime.now(UTC), passphrase_file or []
-        if identity:
-            begin_in_secret(output)
         permission = permission_for(
             opened,
             one,

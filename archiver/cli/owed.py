@@ -46,18 +46,20 @@ def list_owed(
     as_json: bool,
 ) -> int:
     """Tell it; 1 where what is said of an item is not intact."""
+    from archiver.cli.agekeys import in_secret
     from archiver.policy import load_policy
     from archiver.vault.owed import overdue as find_overdue
     from archiver.vault.owed import undescribed as find_undescribed
 
     found: Any
-    unseal = _unsealing(records, identity, output) if identity else None
-    if undescribed:
-        policy = load_policy(records.vault.policy).describe
-        found = find_undescribed(records, policy, case=case, unseal=unseal)
-    else:
-        found = find_overdue(records, datetime.now(UTC).date(), case=case, unseal=unseal)
-    chosen = list(islice(found, limit) if limit else found)
+    with in_secret(identity, output):
+        unseal = _unsealing(records, identity) if identity else None
+        if undescribed:
+            policy = load_policy(records.vault.policy).describe
+            found = find_undescribed(records, policy, case=case, unseal=unseal)
+        else:
+            found = find_overdue(records, datetime.now(UTC).date(), case=case, unseal=unseal)
+        chosen = list(islice(found, limit) if limit else found)
     line = _undescribed_line if undescribed else partial(_overdue_line, keys=bool(identity))
     if as_json:
         shape = _undescribed_json if undescribed else _overdue_json
@@ -94,12 +96,11 @@ def _tell_hidden(count: int, output: Output, *, keys: bool) -> None:
         output.say(text.format(count=count))
 
 
-def _unsealing(records: Any, identity: Sequence[str], output: Output) -> Any:
+def _unsealing(records: Any, identity: Sequence[str]) -> Any:
     """Reads what is said of a secret item."""
-    from archiver.cli.agekeys import begin_in_secret, load_identities
+    from archiver.cli.agekeys import load_identities
     from archiver.statement.opening import described
 
-    begin_in_secret(output)
     identities = load_identities(identity)
 
     def unseal(item: Any) -> Any:

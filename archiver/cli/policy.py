@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
+from archiver.cli.agekeys import identities_option, in_secret, load_identities
 from archiver.cli.options import crl_option, json_option, trust_option, tsa_root_option
 from archiver.cli.output import Output, finding_json, printable
 from archiver.errors import ArchiverError, PolicyError, UsageError
@@ -230,14 +230,13 @@ def _add_check(app: typer.Typer) -> None:
         from archiver.cli.bag_verify import bag_anchors, worst_code
         from archiver.verify import VerifyOptions
 
-        if identity:
-            begin_in_secret(output)
-        options = VerifyOptions(
-            policy=policy,
-            anchors=bag_anchors(trust or [], tsa_root or [], crl or [], bags, output),
-            identities=load_identities(identity) if identity else None,
-        )
-        return worst_code([_check_bag(bag, options, output, as_json=as_json) for bag in bags])
+        with in_secret(identity or (), output):
+            options = VerifyOptions(
+                policy=policy,
+                anchors=bag_anchors(trust or [], tsa_root or [], crl or [], bags, output),
+                identities=load_identities(identity) if identity else None,
+            )
+            return worst_code([_check_bag(bag, options, output, as_json=as_json) for bag in bags])
 
 
 def _checked(name: str, output: Output, *, as_json: bool) -> Any:

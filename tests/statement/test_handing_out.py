@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import sqlite3
+import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from archiver.errors import PolicyError
 from archiver.export import ExportRequest, export
 from archiver.policy import load_policy
 from archiver.receipt import parse_receipt
+from archiver.secrecy import SecretError
 from archiver.vault.check import check_logs
 from tests.helpers import Bag
 from tests.sealing import NOW, make_source
@@ -367,3 +371,42 @@ def test_nor_is_one_in_clear_another_thing_in_another_house(scene: Scene, open_t
     assert ("Peregrina" in found) == bool(open_to)
     index = Path(scene.vault.search_index).read_bytes()
     assert (b"peregrina" in index.lower()) == bool(open_to)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("consent", "show", ITEM),
+        ("export", ITEM, "out", "--for", "lawyer"),
+        ("show", ITEM),
+        ("bag", "verify", f"vault/bags/{CASE}/{ITEM}", "--policy", "statement"),
+        ("policy", "check", "statement", f"vault/bags/{CASE}/{ITEM}"),
+        ("statement", "check"),
+        ("statement", "open", ITEM, "-o", "out"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)  # fmt: skip
+def test_what_nobody_has_thought_of_is_told_without_a_word_of_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """An error of a library's in the midst of it, with what was opened in its text."""
+    scene.take()
+    monkeypatch.chdir(scene.base)
+
+    def failing(*_given: object) -> None:
+        raise ValueError(f"{NAME} is not that")
+
+    told = [*words, "--identity", str(scene.keys["reader"].file)]
+    scene.run(*told, *(["--json"] if "-o" not in words else []))  # all that it needs is imported
+    shutil.rmtree("out", ignore_errors=True)
+    for module in [one for name, one in sys.modules.items() if name.startswith("archiver.")]:
+        for function in {"decrypt_bytes", "decrypt"} & set(vars(module)):
+            monkeypatch.setattr(module, function, failing)
+    done = scene.run(*told)
+    assert done.code != 0
+    assert NAME not in done.out + done.err
+    assert done.err.count("error: ") == 1
+    with pytest.raises(SecretError) as caught:
+        scene.run(*told, "--debug")
+    assert NAME not in "".join(traceback.format_exception(caught.value))
+    assert not Path("out").exists()

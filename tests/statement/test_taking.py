@@ -306,7 +306,7 @@ def test_recipients_come_from_files(scene: Scene) -> None:
     Path("readers").write_text("# two\nage1q\n")
     done = scene.run(*scene.words("--recipient", "readers"))
     assert done.code == 5
-    assert "readers:2: age1q is no age recipient" in done.err
+    assert "readers:2: what stands there is no age recipient" in done.err
     Path("readers").write_text(scene.keys["reader"].file.read_text())
     done = scene.run(*scene.words("--recipient", "readers"))
     assert "AGE-SECRET-KEY" not in done.err
