@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -59,6 +57,7 @@ from archiver.statement.envelope import (
     parse_identity,
     restored_names,
 )
+from archiver.statement.staging import opening_beside
 from archiver.storage.local import MARK_FILE
 from archiver.vault import CONFIG_FILE, Vault
 from archiver.vault.amendments import amendments_told, read_record, record_path
@@ -219,26 +218,24 @@ def refuse_place(destination: str, vault: Vault | None) -> None:
 
 def restore(tree: BagTree, contents: Contents, identities: Identities, destination: str) -> None:
     """The payload under its own names, in the new directory ``destination``, which only its
-    owner may enter. Raises ArchiverError; then nothing is left of it.
+    owner may enter. Raises ArchiverError; then nothing is left of it. What killed runs have left
+    beside it is removed.
     """
     destination = os.path.abspath(destination)
-    staged = os.path.join(os.path.dirname(destination), f".archiver-opening-{secrets.token_hex(8)}")
     try:
-        os.mkdir(staged, 0o700)
-        for one, name in zip(contents.files, restored_names(contents.files), strict=True):
-            path = os.path.join(staged, *name.split("/"))
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            _restore(tree, one, identities, path)
-        sync_tree(staged)
-        with contextlib.suppress(RenameFallback):
-            rename_no_replace(staged, destination)
-        sync_directory(os.path.dirname(destination))
+        with opening_beside(destination) as staged:
+            for one, name in zip(contents.files, restored_names(contents.files), strict=True):
+                path = os.path.join(staged.payload, *name.split("/"))
+                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                _restore(tree, one, identities, path)
+            sync_tree(staged.payload)
+            with contextlib.suppress(RenameFallback):
+                rename_no_replace(staged.payload, destination)
+            sync_directory(os.path.dirname(destination))
     except FileExistsError as error:
         raise DestinationError(_("{path} exists already").format(path=destination)) from error
     except OSError as error:
         raise storage_error(error, destination) from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _restore(tree: BagTree, one: PlainFile, identities: Identities, path: str) -> None:

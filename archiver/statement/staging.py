@@ -2,7 +2,7 @@
 
 Job: a directory in the vault, or beside a bag that is made without one, 0700, locked while its
 run is alive, in which nothing but ciphertext is ever written; what killed runs have left is
-brought to an end. Limits: encrypts nothing.
+brought to an end. Another of the kind is for what is opened. Limits: encrypts nothing.
 
 Its name tells of the case and of a number made by chance, which is also the key of the item
 in the log: so nothing that could be guessed is ever made a digest of. A run that was killed
@@ -43,6 +43,7 @@ __all__ = [
     "KIND_LABEL",
     "Staged",
     "description_fact",
+    "opening_beside",
     "settle_left",
     "staged_beside",
     "staged_in",
@@ -54,8 +55,8 @@ KEY_PREFIX = "statement:"
 """Of the keys in the log: what follows is made by chance."""
 _PREFIX = ".archiver-statement-"
 _NAME = re.compile(re.escape(_PREFIX) + r"(?P<case>[a-z0-9._-]{1,64})-(?P<token>[0-9a-f]{64})")
-_BESIDE_PREFIX = ".archiver-secret-"
-_BESIDE = re.compile(re.escape(_BESIDE_PREFIX) + r"[0-9a-f]{64}")
+_SECRET, _OPENING = ".archiver-secret-", ".archiver-opening-"
+_TOKEN = re.compile(r"[0-9a-f]{64}")
 _INTERRUPTED = "interrupted"
 _TRIES = 3
 
@@ -69,15 +70,25 @@ def staged_beside(destination: str) -> Staged:
     """For a bag that is to appear at ``destination``. What killed runs have left beside it is
     removed. Raises StorageError.
     """
+    return _beside(destination, _SECRET)
+
+
+def opening_beside(destination: str) -> Staged:
+    """For plain files that are to appear at ``destination``; as :func:`staged_beside`."""
+    return _beside(destination, _OPENING)
+
+
+def _beside(destination: str, prefix: str) -> Staged:
     place = os.path.dirname(os.path.abspath(destination))
     try:
-        left = [name for name in os.listdir(place) if _BESIDE.fullmatch(name)]
+        names = sorted(os.listdir(place))
     except OSError as error:
         raise storage_error(error, place) from error
-    for name in sorted(left):
-        with contextlib.suppress(OSError), _dead(os.path.join(place, name)):
-            shutil.rmtree(os.path.join(place, name), ignore_errors=True)
-    return Staged(place, _BESIDE_PREFIX)
+    for name in names:
+        if name.startswith(prefix) and _TOKEN.fullmatch(name.removeprefix(prefix)):
+            with contextlib.suppress(OSError), _dead(os.path.join(place, name)):
+                shutil.rmtree(os.path.join(place, name), ignore_errors=True)
+    return Staged(place, prefix)
 
 
 class Staged:

@@ -166,7 +166,11 @@ def test_a_statement_is_opened(
         well = harm(scene, call, how, number, words)
         tally["kills" if "KILL" in how else "injected errors"] += 1
         assert out.exists() >= well
-        if not out.exists():
-            again = archiver(scene, words)
-            assert again.returncode == 0, again.stderr
-        assert {one.name: one.read_bytes() for one in out.iterdir()} == FILES
+        whole = out.exists()
+        again = archiver(scene, [*words[:-1], place / "again"])
+        assert again.returncode == 0, again.stderr
+        # Nothing in clear is left of what was killed.
+        assert {one.name for one in place.iterdir()} == {"again", *(["out"] if whole else [])}
+        for opened in place.iterdir():
+            assert {one.name: one.read_bytes() for one in opened.iterdir()} == FILES
+        shutil.rmtree(place / "again")

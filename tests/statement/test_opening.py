@@ -619,3 +619,23 @@ def test_one_file_goes_to_standard_output_in_this_process(scene: Scene) -> None:
     bag = Hostile(scene).write(scene.base / "hostile")
     done = scene.open(bag, "-q", "-o", "-")
     assert (done.code, done.out) == (0, "alpha")
+
+
+def test_a_run_that_opens_just_now_is_left_alone(scene: Scene, tmp_path: Path) -> None:
+    from archiver.statement.staging import opening_beside
+
+    scene.take()
+    place = tmp_path / "here"
+    place.mkdir()
+    (place / ".archiver-opening-x").mkdir()
+    (place / f".archiver-opening-{'0' * 64}").symlink_to(scene.home)
+    dead = place / f".archiver-opening-{'1' * 64}"
+    (dead / "payload").mkdir(parents=True)
+    with opening_beside(str(place / "out")) as alive:
+        assert not dead.exists()
+        assert scene.open(ITEM, "-o", str(place / "out")).code == 0
+        assert Path(alive.payload).is_dir()
+    assert sorted(os.listdir(place)) == [
+        ".archiver-opening-" + "0" * 64, ".archiver-opening-x", "out",
+    ]  # fmt: skip
+    assert (scene.home / "form.toml").exists()
