@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from archiver.describe import DESCRIPTION_PATH, Description
+from archiver.describe.description import canonical
 from archiver.encrypt import Identities, encrypt_bytes, new_identity, read_identities
 from archiver.identify.record import FormatRecord, to_bytes
 from archiver.policy import DescribePolicy, FormatPolicy, Policy
@@ -139,3 +141,36 @@ def test_that_there_is_one_can_t_be_told_without_a_key(
     bag = written(tmp_path, pair[0], {})
     assert judged(bag, wanted, pair[1]) == ("holds", {})
     assert judged(bag, wanted, None) == ("undecided", {"U-POL-013": SEALED_DESCRIPTION})
+
+
+@pytest.mark.parametrize("which", ["true", "exchanged", "left out", "no list", "no key", "cut"])
+def test_only_what_the_list_of_files_tells_of_counts(
+    tmp_path: Path, pair: tuple[str, Identities], which: str
+) -> None:
+    """Whoever knows a recipient can encrypt for it: a description that was exchanged, or another
+    statement's, says nothing of this item.
+    """
+    cipher = encrypt_bytes(said(title="a"), [pair[0]])
+    other = encrypt_bytes(said(title="another"), [pair[0]])
+    others = {SEALED_DESCRIPTION: hashlib.sha256(cipher).hexdigest()}
+    if which == "left out":
+        others = {}
+    data = canonical(
+        {
+            "schema": "archiver/statement-files/1",
+            "case": "c",
+            "files": [],
+            "others": {**others, "data/identity.age": "0" * 64},
+            "witness_code": "",
+        }
+    )
+    if which == "no list":
+        data = canonical({"schema": "archiver/statement-files/1", "others": []})
+    key = new_identity()[1] if which == "no key" else pair[0]
+    listed = encrypt_bytes(data, [key])[: -3 if which == "cut" else None]
+    files = {**SEALED.files, "data/files.json.age": listed}
+    tags = {SEALED_DESCRIPTION: other if which == "exchanged" else cipher}
+    bag = replace(SEALED, files=files).with_tags(tags).write(tmp_path / "bag")
+    good = which in ("true", "no key")
+    expected = ("holds", {}) if good else ("fails", {"E-POL-011": SEALED_DESCRIPTION})
+    assert judged(bag, TITLED, pair[1]) == expected

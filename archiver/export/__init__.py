@@ -33,6 +33,8 @@ from archiver.bag.progress import Progress, Silent
 from archiver.bag.stage import Staging
 from archiver.catalog.model import SEALED, Item
 from archiver.consent import Permission, refuse_without
+from archiver.describe import DESCRIPTION_PATH, Description
+from archiver.describe.amendment import SEALED_ENDING, fold_amendments
 from archiver.errors import (
     ArchiverError,
     DestinationError,
@@ -61,6 +63,7 @@ from archiver.verify import VerifyOptions, verify_bag
 
 __all__ = ["ExportRequest", "Exported", "export", "form_of"]
 
+_RECORD = ".json"
 _PACK = {"tar": pack_tar, "zip": pack_zip}
 
 
@@ -134,6 +137,7 @@ def export(
     try:
         source = run.good_copy()
         copied = source.path(item.case, item.item)
+        run.check_history(copied, beside.amendments)
         staged, mode = run.stage(staging, copied)
         run.read_back(staged)
         receipt = run.receipt(sealed, staged, clock().replace(microsecond=0))
@@ -211,6 +215,29 @@ class _Run:
                     hint=_("See 'archiver events verify' and 'archiver repair'."),
                 )
         return found
+
+    def check_history(self, copied: str, amendments: Mapping[str, bytes]) -> None:
+        """Whether what was amended follows, step by step, what the bag at ``copied`` says: a log
+        that was computed anew could have put records in another order. Of those that are
+        encrypted only who has a key can tell. Raises FormatError.
+        """
+        records = [data for name, data in sorted(amendments.items()) if name.endswith(_RECORD)]
+        if not records or any(name.endswith(SEALED_ENDING) for name in amendments):
+            return
+        found = self.item.detail.get("description")
+        told = found if isinstance(found, dict) else {}
+        digest, first = str(told.get("sha256", "")), None
+        if digest:
+            path = os.path.join(copied, *DESCRIPTION_PATH.split("/"))
+            first = Description.parse(read_record(path, digest))
+        problem = fold_amendments(self.item.item, first, digest, records).problem
+        if problem:
+            raise FormatError(
+                _("{item}: {problem}; nothing was handed out").format(
+                    item=self.item.item, problem=problem
+                ),
+                hint=_("See 'archiver events verify'."),
+            )
 
     def good_copy(self) -> Storage:
         """The first copy that is what was sealed. Raises NoIntactReplicaError."""

@@ -1,16 +1,19 @@
 """Small files of a bag, read in bounded memory: they may be a stranger's.
 
 Job: bytes and lines through a :class:`~archiver.bag.tree.BagTree`; what is encrypted, where
-somebody has the key. Limits: parses nothing, and writes nothing.
+somebody has the key. Limits: parses nothing but the list that says which ciphertexts belong
+together, and writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archiver.bag.tree import BagTree
+from archiver.describe.description import strict_json
 from archiver.errors import FormatError, KeyringError
 from archiver.i18n import N_
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:  # age costs start-up time
 __all__ = ["OVERHEAD_BYTES", "Unsealing", "lines_of", "read_limited"]
 
 _PORTION = 1 << 16
+_LIST_PATH, _LIST_SCHEMA = "data/files.json.age", "archiver/statement-files/1"
+_MAX_LIST_BYTES = 1 << 20
 OVERHEAD_BYTES = 1 << 16
 """A ciphertext's header and tags: at most so much more than a small plain text."""
 
@@ -33,8 +38,19 @@ class Unsealing:
 
     def read(self, path: str, limit: int) -> bytes | None:
         """What is encrypted at ``path``, of at most ``limit`` bytes; None where no key opens it.
-        Raises OSError, FormatError.
+        Where the item's list of files can be opened, it must be the ciphertext that this tells
+        of: anybody can encrypt for a reader. Raises OSError, FormatError.
         """
+        found = self._opened(path, limit)
+        if found is None:
+            return None
+        cipher, plain = found
+        told = self._told()
+        if told and told.get(path) != hashlib.sha256(cipher).hexdigest():
+            raise FormatError(N_("it is not the ciphertext that the list of files tells of"))
+        return plain
+
+    def _opened(self, path: str, limit: int) -> tuple[bytes, bytes] | None:
         if self.identities is None:
             return None
         from archiver.encrypt import decrypt_bytes
@@ -43,9 +59,24 @@ class Unsealing:
         if len(cipher) > limit + OVERHEAD_BYTES:
             raise FormatError(N_("what is encrypted is longer than it may be"))
         try:
-            return decrypt_bytes(cipher, self.identities, limit)
+            return cipher, decrypt_bytes(cipher, self.identities, limit)
         except KeyringError:
             return None
+
+    def _told(self) -> Mapping[str, object]:
+        """The digests of what is encrypted beside the payload, by paths; {} where there is no
+        list, or no key for it. Raises OSError, FormatError.
+        """
+        try:
+            found = self._opened(_LIST_PATH, _MAX_LIST_BYTES)
+        except (FileNotFoundError, KeyError, ValueError):
+            return {}
+        if found is None:
+            return {}
+        told = strict_json(found[1], _LIST_SCHEMA).get("others")
+        if not isinstance(told, dict):
+            raise FormatError(N_("the list of files is none that is known"))
+        return told
 
 
 def read_limited(tree: BagTree, path: str, limit: int) -> bytes:
