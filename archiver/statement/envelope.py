@@ -11,6 +11,7 @@ the payload files what they were before: so no ciphertext can stand in another's
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -50,6 +51,8 @@ MAX_FORMATS_BYTES = (MAX_FILES + 1) * MAX_FORMAT_BYTES
 _FILES_SCHEMA, _IDENTITY_SCHEMA = "archiver/statement-files/1", "archiver/identity/1"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME_BYTES, _MAX_PARTS, _MAX_DEPTH = 255, 64, 4
+_MAX_PATH_BYTES = 2048
+"""Of a path that is restored: half of what Linux takes, for where it is restored to."""
 _MAX_NUMBER = 1 << 63
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
@@ -173,7 +176,8 @@ def _of(kind: type, value: Any) -> Any:
 
 def restored_names(files: tuple[PlainFile, ...]) -> list[str]:
     """A path for each file that is safe to make below one directory: no control characters, no
-    two that are the same on any file system, none that is hidden, no file where a directory is.
+    two that are the same on any file system, none that is hidden, no file where a directory is,
+    none too long for a path: such a file lies at the top, under its number.
     """
     taken: dict[str, set[str]] = {}
     directories: dict[tuple[str, str], str] = {}
@@ -186,6 +190,8 @@ def restored_names(files: tuple[PlainFile, ...]) -> list[str]:
                 safe = _safe(part, number, taken.setdefault(place, set()))
                 directories[place, part] = f"{place}{safe}/"
             place = directories[place, part]
+        if len(place.encode()) + _MAX_NAME_BYTES > _MAX_PATH_BYTES:
+            place, name = "", f"{number:04}"
         found.append(place + _safe(name, number, taken.setdefault(place, set())))
     return found
 
@@ -195,10 +201,18 @@ def _safe(name: str, number: int, taken: set[str]) -> str:
     kept = "".join(c if c.isprintable() and c != "\\" else "_" for c in name).strip(" .")
     if not kept or _RESERVED.fullmatch(kept) or len(kept.encode()) > _MAX_NAME_BYTES - 5:
         kept = f"{number:04}" + kept[-20:] if kept else f"{number:04}"
-    while kept.casefold() in taken:
-        kept = f"{number:04}-{kept}"
-    taken.add(kept.casefold())
+    given, again = kept, 0
+    while _caseless(kept) in taken:
+        kept = f"{number:04}-{again or given}"
+        again += 1
+    taken.add(_caseless(kept))
     return kept
+
+
+def _caseless(name: str) -> str:
+    """The same for names that some file system takes for one (The Unicode Standard, D145)."""
+    folded = unicodedata.normalize("NFD", name).casefold()
+    return unicodedata.normalize("NFD", folded)
 
 
 # -- who the witness is

@@ -331,6 +331,14 @@ def test_restored_names_are_told_apart() -> None:
     assert restored_names(files("0002-a", "a", "A", "0003-A")) == [
         "0002-a", "a", "0003-A", "0004-0003-A",
     ]  # fmt: skip
+    composed, apart = "declaraci\u00f3n", "declaracio\u0301n"  # one name to HFS+ and APFS
+    assert restored_names(files(composed, apart, "STRASSE", "stra\u00dfe")) == [
+        composed, f"0002-{apart}", "STRASSE", "0004-stra\u00dfe",
+    ]  # fmt: skip
+    long = "x" * 250
+    found = restored_names(files(f"0003-{long}"[:250], long, long, f"0004-{long}"[:250]))
+    assert all(len(one) <= 255 for one in found)
+    assert len(set(found)) == 4
 
 
 def test_paths_are_restored_below_their_directories() -> None:
@@ -348,6 +356,9 @@ def test_paths_are_restored_below_their_directories() -> None:
     ]  # fmt: skip
     assert restored(".git/x", " /y", "aux/z") == ["git/x", "0002/y", "0003aux/z"]
     assert restored("\x1b/x", "_/x") == ["_/x", "0002-_/x"]
+    # Deeper than a path may be long: at the top, under its number.
+    deep = "/".join("x" * 250 for _part in range(20))
+    assert restored("0001", f"{deep}/a", f"{deep}/b") == ["0001", "0002", "0003"]
 
 
 def test_hostile_paths_stay_in_the_directory(scene: Scene) -> None:
@@ -639,3 +650,12 @@ def test_a_run_that_opens_just_now_is_left_alone(scene: Scene, tmp_path: Path) -
         ".archiver-opening-" + "0" * 64, ".archiver-opening-x", "out",
     ]  # fmt: skip
     assert (scene.home / "form.toml").exists()
+
+
+def test_names_that_are_too_long_for_a_path_are_opened_all_the_same(scene: Scene) -> None:
+    deep = "/".join("x" * 250 for _part in range(60))
+    Hostile(scene, {f"{deep}/a": b"1", "b": b"2"}).open(0, "")
+    assert {one.name: one.read_bytes() for one in Path("out").iterdir()} == {
+        "0001": b"1",
+        "b": b"2",
+    }
