@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -353,13 +352,11 @@ def _dry_run(
     """Nothing is written; the watcher may be running."""
     code = 0
     with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory())
         roots = []
-        for number, (folder, rule) in enumerate(rules):
+        for folder, rule in rules:
             path = journal_path(target.identifier, folder)
             known = os.path.exists(path)
-            place = path if known else os.path.join(scratch, f"{number}.sqlite")
-            journal = stack.enter_context(Journal(place, read_only=known))
+            journal = stack.enter_context(Journal(path if known else "", read_only=known))
             roots.append(WatchedRoot(path=folder, policy=rule, journal=journal))
         for one in Watcher(roots, _NoSink(), hints=False).dry_run():
             code = 5 if one.state is State.VANISHED else code

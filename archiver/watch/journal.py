@@ -167,7 +167,9 @@ class Journal:
     """
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
-        """``read_only``: look, and leave requests; the watcher may be running."""
+        """``read_only``: look, and leave requests; the watcher may be running. Without a
+        ``path`` it is in memory and in files that have no name: a kill leaves nothing of it.
+        """
         self.path = path
         self.set_aside = ""
         """Where a journal that couldn't be read was put."""
@@ -176,6 +178,10 @@ class Journal:
         self._lock = -1
         self._may_forget = self._unerased = True  # an earlier process may have been killed
         with self._told_as_ours():
+            if not path:
+                self._db = self._connect("")
+                self._check(self._db, "MEMORY")
+                return
             if read_only:
                 self._db = self._connect(f"file:{_quoted(path)}?mode=rw")
                 return
@@ -238,8 +244,8 @@ class Journal:
             raise
         return database
 
-    def _check(self, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA journal_mode=WAL")
+    def _check(self, database: sqlite3.Connection, mode: str = "WAL") -> None:
+        database.execute(f"PRAGMA journal_mode={mode}")
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise StorageError(

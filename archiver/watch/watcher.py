@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -309,10 +308,7 @@ def _refuse_overlaps(paths: Sequence[str]) -> None:
 
 
 def _planned(root: WatchedRoot, clock: Clock) -> Iterator[Planned]:
-    with (
-        tempfile.TemporaryDirectory() as place,
-        Journal(os.path.join(place, "plan.sqlite")) as scratch,
-    ):
+    with Journal("") as scratch:
         aside = WatchedRoot(path=root.path, policy=root.policy, journal=scratch)
         folder = Folder(aside, clock, lambda _state, _path, _reason: None)
         try:

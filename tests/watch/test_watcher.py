@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -263,6 +264,25 @@ def test_dry_run_changes_nothing(scene: Scene) -> None:
         b"new.tmp": State.IGNORED,
     }
     assert scene.state("new.txt") is None
+
+
+def test_a_dry_run_that_is_killed_leaves_no_names(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it notes lies in no file that has a name."""
+    place = tmp_path / "temporary"
+    place.mkdir()
+    for name in ("TMPDIR", "SQLITE_TMPDIR"):
+        monkeypatch.setenv(name, str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    before = set(tmp_path.rglob("*"))
+    for number in range(300):
+        scene.write(f"maria-{number}.txt", b"a")
+    plan = scene.watcher().dry_run()
+    assert next(plan).path == b"maria-0.txt"
+    new = [one for one in tmp_path.rglob("*") if one not in before and one.parent != scene.inbox]
+    assert new == []
+    plan.close()
 
 
 def test_rules_that_change(scene: Scene) -> None:
