@@ -282,7 +282,7 @@ def test_a_dry_run_that_is_killed_leaves_no_names(
     assert next(plan).path == b"maria-0.txt"
     new = [one for one in tmp_path.rglob("*") if one not in before and one.parent != scene.inbox]
     assert new == []
-    plan.close()
+    del plan
 
 
 def test_rules_that_change(scene: Scene) -> None:
