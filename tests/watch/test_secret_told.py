@@ -382,6 +382,31 @@ def test_the_bag_is_there_and_the_log_was_not_written(
     assert house.leaks() == []
 
 
+def test_what_became_secret_is_not_taken_for_the_open_item_before(
+    house: House, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its description has other words, and the size and time of the old one: so the unit has the
+    key of the item that is open, and a kill comes between.
+    """
+    with watched(house, inbox) as place:
+        public = SECRET.replace(b"sealed", b"public")
+        put(inbox, public, "maria.mp4")
+        form = inbox / "maria.mp4.toml"
+        before = form.stat()
+        place.once()
+        form.write_bytes(SECRET)
+        assert len(SECRET) == len(public)
+        os.utime(form, ns=(before.st_atime_ns, before.st_mtime_ns))
+        place.once(_Broken(house))
+        assert place.states() == {"ingesting": 2, "superseded": 2}
+        place.once()
+        place.once()
+        assert [one.state for one in items(house.vault)] == ["sealed", "refused", "sealed"]
+        (row, _old) = place.journal.history(b"maria.mp4")
+        assert (row.key, row.item) == (ENCRYPTED, "c-E-0003")
+    assert house.opened(house.vault.bag_path("c", "c-E-0003"))[1] == "Maria Quispe"
+
+
 def test_the_bag_never_came(house: House, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its number is withdrawn, its ciphertexts go, and it is made anew."""
     commit_bags, failed = getattr(batch, "commit_bags"), list[object]()  # noqa: B009
