@@ -27,7 +27,7 @@ from archiver.seal.plain import refuse_plain
 from archiver.vault import Vault
 from archiver.vault.amendments import Told
 
-__all__ = ["ABSENCE", "Answered", "answering", "check_absence", "record_absence"]
+__all__ = ["ABSENCE", "Answered", "answering", "check_absence", "record_absence", "refuse_empty"]
 
 ABSENCE = "absence"
 
@@ -48,6 +48,17 @@ def check_absence(description: Description, *, encrypts: bool = False) -> None:
                 "Nothing was done. Give a policy whose [encryption] names recipients and escrow;"
                 " or record it as restricted, without what is secret."
             ),
+        )
+
+
+def refuse_empty(description: Description) -> None:
+    """Raises UsageError where nothing says what is absent: the item would say nothing, and its
+    number is given for good.
+    """
+    if not any(description.values.get(key) for key in ("should_exist", "title", "description")):
+        raise UsageError(
+            _("nothing says what is absent"),
+            hint=_("Nothing was done. Say in should_exist what should be there, and isn't."),
         )
 
 
@@ -106,6 +117,13 @@ def answering(answered: Answered, reason: str, opened: History | None = None) ->
                 hint=_("See 'archiver show ID'."),
             )
         asked = [dict(one) for one in now.values.get("asked", [])]
+        if not asked:
+            raise UsageError(
+                _("nothing says who was asked"),
+                hint=_(
+                    "Say it first: 'archiver describe amend ID --form FILE.toml', with [[asked]]."
+                ),
+            )
         if len(asked) != 1 and not 0 < answered.whom <= len(asked):
             raise UsageError(
                 _("{count} were asked: which of them has answered?").format(count=len(asked)),

@@ -98,6 +98,7 @@ def _add_record(app: typer.Typer) -> None:
     ) -> int:
         from datetime import UTC, datetime
 
+        from archiver.absence import refuse_empty
         from archiver.cli.secret import encrypts
         from archiver.describe.owed import checked_policy
         from archiver.ingest import IngestOptions
@@ -119,6 +120,7 @@ def _add_record(app: typer.Typer) -> None:
             ask=ask,
             encrypts=encrypts(rules),
         )
+        refuse_empty(description)
         refuse_unknown(opened, description)
         sealing = sealing_of(key, key_dir, passphrase_file, tsa, tsa_root, now, rules)
         create = CreateOptions(policy=rules, now=now, identifier="", sealing=sealing)

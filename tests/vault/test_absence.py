@@ -402,3 +402,31 @@ def test_only_so_many_were_asked(form: Path, capsys: pytest.CaptureFixture[str])
     answer = ("absence", "answer", ID, "--answer", "x", "--asked", "2", *KEY)
     done = run(capsys, *answer)
     assert (done.code, "only 1 were asked" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "text", ['kind = "absence"\n', 'kind = "absence"\nknown_gaps = "none known"\n'], ids=len
+)
+def test_a_form_that_says_nothing_is_not_sealed(
+    form: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """As 'describe new' writes it, and nobody has filled it in: no number is given for it."""
+    form.write_text(text)
+    for more in ((), ("request.pdf",)):
+        Path("request.pdf").write_bytes(b"a request")
+        done = record(capsys, form, *more)
+        assert (done.code, "nothing says what is absent" in done.err) == (2, True)
+        assert "should_exist" in done.err
+    form.write_text(FORM)
+    assert record(capsys, form, "--json").json["id"] == ID
+
+
+def test_an_answer_needs_somebody_who_was_asked(
+    form: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    form.write_text(FORM.split("[[asked]]", maxsplit=1)[0])
+    assert record(capsys, form).code == 0
+    for more in ((), ("--asked", "1")):
+        done = run(capsys, "absence", "answer", ID, "--answer", "x", *more, *KEY)
+        assert (done.code, "nothing says who was asked" in done.err) == (2, True)
+        assert "describe amend" in done.err
