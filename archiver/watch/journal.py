@@ -419,19 +419,19 @@ class Journal:
         reason: str = "",
         due: float | None = None,
     ) -> None:
-        """These rows are in this state now."""
+        """These rows are in this state now; none that was forgotten meanwhile."""
         with self._writing() as database:
             database.executemany(
                 "UPDATE files SET since = CASE WHEN state = ?2 THEN since ELSE ?5 END,"
-                " state = ?2, reason = ?3, due = ?4 WHERE id = ?1",
+                " state = ?2, reason = ?3, due = ?4 WHERE id = ?1 AND current = 1",
                 [(row.id, state.value, reason, due, _utc()) for row in rows],
             )
 
     def waits(self, rows: Iterable[Row], due: float, reason: str = "") -> None:
-        """These rows are looked at again then."""
+        """These rows are looked at again then; none that was forgotten meanwhile."""
         with self._writing() as database:
             database.executemany(
-                "UPDATE files SET due = ?, reason = ? WHERE id = ?",
+                "UPDATE files SET due = ?, reason = ? WHERE id = ? AND current = 1",
                 [(due, reason, row.id) for row in rows],
             )
 

@@ -281,6 +281,26 @@ def test_only_a_part_of_it_has_gone(house: House, inbox: Path) -> None:
         assert place.told(b"maria")
 
 
+def test_what_was_forgotten_meanwhile_waits_for_nothing(house: House, inbox: Path) -> None:
+    """One thread has the rows in hand while the other sees that the files are gone."""
+    with watched(house, inbox) as place:
+        put(inbox, SECRET, "maria.mp4")
+        place.once()
+        rows = place.journal.in_state(State.ARCHIVED)
+        place.empty()
+        place.once()
+        assert not place.told(b"maria")
+        place.journal.waits(rows, 0.0, "not proved")
+        place.journal.turn(rows, State.SEEN, due=0.0)
+        place.journal.hide(rows)
+        for state in (State.SEEN, State.ARCHIVED):
+            assert place.journal.due(state, 1e9, 10) == []
+        assert place.journal.next_due() is None
+        place.once()
+        assert not place.told(b"maria")
+        assert place.states() == {"archived": 2}
+
+
 # -- names, where nobody could read what is said
 
 
