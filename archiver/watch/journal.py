@@ -95,6 +95,13 @@ _INSERT = (
     " fingerprint, lane, due, changed, found, since, key, item, bag, digest, seal, follows)"
     " VALUES (?1, ?2, ?3, 1, 1, ?4, ?8, ?9, '', ?5, 0, ?6, ?7, ?10, ?10, '', '', '', '', '', ?11)"
 )
+_LYING = (State.SEEN, State.STABLE, State.QUARANTINED)
+"""In which only a file can be that lies in the folder."""
+_TURN = (
+    "UPDATE files SET since = CASE WHEN state = ?2 THEN since ELSE ?5 END,"
+    " state = iif(?6 AND NOT present, 'vanished', ?2), reason = ?3,"
+    " due = iif(?6 AND NOT present, NULL, ?4) WHERE id = ?1 AND current = 1"
+)
 _BUSY_MS = 10_000
 _PAGE = 2000
 _UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -419,12 +426,12 @@ class Journal:
         reason: str = "",
         due: float | None = None,
     ) -> None:
-        """These rows are in this state now; none that was forgotten meanwhile."""
+        """These rows are in this state now. Their files may have gone meanwhile: then none waits,
+        and of what was forgotten nothing changes.
+        """
         with self._writing() as database:
             database.executemany(
-                "UPDATE files SET since = CASE WHEN state = ?2 THEN since ELSE ?5 END,"
-                " state = ?2, reason = ?3, due = ?4 WHERE id = ?1 AND current = 1",
-                [(row.id, state.value, reason, due, _utc()) for row in rows],
+                _TURN, [(row.id, state.value, reason, due, _utc(), state in _LYING) for row in rows]
             )
 
     def waits(self, rows: Iterable[Row], due: float, reason: str = "") -> None:
@@ -438,12 +445,12 @@ class Journal:
     def changed(self, row: Row, fingerprint: Fingerprint, wait: Wait) -> None:
         """A file that isn't archived yet is another one now: it is ``seen``, and waits."""
         with self._writing() as database:
-            self.turn([row], State.SEEN, due=wait.due)
             database.execute(
                 "UPDATE files SET fingerprint = ?, changed = ?, present = 1, proof = ''"
                 " WHERE id = ?",
                 (to_text(fingerprint), wait.changed, row.id),
             )
+            self.turn([row], State.SEEN, due=wait.due)
 
     def refresh(self, row: Row, fingerprint: Fingerprint) -> None:
         """The same file under the numbers that it has now."""
@@ -466,7 +473,11 @@ class Journal:
         with self._writing() as database:
             if row.state is State.ARCHIVED:
                 self.turn([row], State.SUPERSEDED)
-            database.execute("UPDATE files SET current = 0, due = NULL WHERE id = ?", (row.id,))
+            former = database.execute(
+                "UPDATE files SET current = 0, due = NULL WHERE id = ? AND current = 1", (row.id,)
+            )
+            if not former.rowcount:
+                return  # somebody else has found it meanwhile, or that it has gone
             self.add(row.path, row.group, fingerprint, wait, doubted=doubted, follows=row.item)
             if row.key == ENCRYPTED:
                 self.hide(self._rows("current = 1 AND dir = ? AND name = ?", *split(row.path)))
@@ -480,7 +491,11 @@ class Journal:
             )
 
     def gone(self, row: Row) -> None:
-        """The file isn't there any more. What was archived stays archived."""
+        """The file isn't there any more. What was archived stays archived; of what is being
+        archived that is told when it is over.
+        """
+        if row.state is State.INGESTING:
+            return
         with self._writing() as database:
             self._may_forget = True
             if row.state is State.IGNORED:
@@ -531,8 +546,9 @@ class Journal:
     def _forget_names(self) -> None:
         numbers = self._read(
             # The key as a word of its own: only so the index of these rows is used.
-            "SELECT id FROM files WHERE key = 'secret' AND NOT EXISTS (SELECT 1 FROM files AS other"
-            " WHERE other.grp = files.grp AND other.current = 1 AND other.present = 1)"
+            "SELECT id FROM files WHERE key = 'secret' AND state <> 'ingesting' AND NOT EXISTS"
+            " (SELECT 1 FROM files AS other WHERE other.grp = files.grp AND other.current = 1"
+            " AND (other.present = 1 OR other.state = 'ingesting'))"
         )
         if not numbers:
             return

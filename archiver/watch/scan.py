@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -36,6 +36,7 @@ __all__ = [
 
 RELEASED = N_("let go by hand")
 """Why a file that was in quarantine is left out now."""
+_Change = Callable[[], None]
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _AT_ONCE = 2000
 """Changes written in one transaction."""
@@ -208,7 +209,7 @@ class _Pass:
         self._monotonic = scanner._monotonic
         self._root = root
         self._look = Look()
-        self._todo: list[Callable[[], None]] = []
+        self._todo: list[_Change] = []
         self._unreadable: list[bytes] = []
         self._marked: list[bytes] = []
         self._told = self._monotonic()
@@ -383,34 +384,47 @@ class _Pass:
         wait = self._wait(row.path, row.group, fingerprint)
         if row.state in (State.ARCHIVED, State.DISPOSED):
             if not reason:
-                self._new_version(row, fingerprint, wait)
+                self._later(row, self._new_version(row, fingerprint, wait))
             return
-        self._todo.append(partial(self._journal.changed, row, fingerprint, wait))
+        changes = [partial(self._journal.changed, row, fingerprint, wait)]
         if reason:
-            self._todo.append(partial(self._journal.turn, [row], State.IGNORED, reason=reason))
+            changes.append(partial(self._journal.turn, [row], State.IGNORED, reason=reason))
             self._note_marker(row.path)
+        self._later(row, *changes)
 
     def _unchanged(self, row: Row, group: bytes, fingerprint: Fingerprint, reason: str) -> None:
-        journal, state = self._journal, row.state
+        journal, state, changes = self._journal, row.state, list[_Change]()
         wait = self._wait(row.path, group, fingerprint)
         waiting = state in (State.SEEN, State.STABLE, State.QUARANTINED, State.VANISHED)
         if waiting and reason:
-            self._todo.append(partial(journal.changed, row, fingerprint, wait))
-            self._todo.append(partial(journal.turn, [row], State.IGNORED, reason=reason))
+            changes.append(partial(journal.changed, row, fingerprint, wait))
+            changes.append(partial(journal.turn, [row], State.IGNORED, reason=reason))
         elif state is State.VANISHED or (state is State.IGNORED and self._let_in(row, reason)):
-            self._todo.append(partial(journal.changed, row, fingerprint, wait))
+            changes.append(partial(journal.changed, row, fingerprint, wait))
         elif state is State.DISPOSED:
-            self._new_version(row, fingerprint, wait)
+            changes.append(self._new_version(row, fingerprint, wait))
         elif not row.present:
-            self._todo.append(partial(journal.back, row))
+            changes.append(partial(journal.back, row))
         if row.group != group:
-            self._todo.append(partial(journal.regroup, row, group))
+            changes.append(partial(journal.regroup, row, group))
+        if changes:
+            self._later(row, *changes)
 
-    def _new_version(self, row: Row, fingerprint: Fingerprint, wait: Wait) -> None:
+    def _new_version(self, row: Row, fingerprint: Fingerprint, wait: Wait) -> _Change:
         doubted = self._scanner.doubtful
-        self._todo.append(
-            partial(self._journal.new_version, row, fingerprint, wait, doubted=doubted)
-        )
+        return partial(self._journal.new_version, row, fingerprint, wait, doubted=doubted)
+
+    def _later(self, row: Row, *changes: _Change) -> None:
+        """With others, in one transaction; unless the row is in another state by then: it is
+        being archived, and its directory is looked at again when that is over.
+        """
+        self._todo.append(partial(self._unless_other, row, changes))
+
+    def _unless_other(self, row: Row, changes: Sequence[_Change]) -> None:
+        now = self._journal.row(row.id)
+        if (now.state, now.present, now.path) == (row.state, row.present, row.path):
+            for change in changes:
+                change()
 
     @staticmethod
     def _let_in(row: Row, reason: str) -> bool:

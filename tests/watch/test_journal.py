@@ -172,3 +172,22 @@ def test_no_space(tmp_path: Path) -> None:
         assert subject.exists()
         os.truncate(f"{subject}.lock", 0)
     assert count > 1
+
+
+@pytest.mark.parametrize("state", [State.SEEN, State.STABLE, State.QUARANTINED])
+def test_what_has_gone_meanwhile_waits_for_nothing(journal: Journal, state: State) -> None:
+    """One thread sees that it has gone while another has it in hand."""
+    add(journal, b"a")
+    row = journal.at(b"a")
+    assert row is not None
+    journal.gone(row)
+    journal.turn([row], state, reason="it changed", due=1.0)
+    found = journal.at(b"a")
+    assert found is not None
+    assert (found.state, found.present, found.due) == (State.VANISHED, False, None)
+    assert journal.next_due() is None
+    journal.changed(found, row.fingerprint, Wait(0.0, 5.0))  # it is back
+    found = journal.at(b"a")
+    assert found is not None
+    assert (found.state, found.present, found.due) == (State.SEEN, True, 5.0)
+    assert journal.sums_agree()
