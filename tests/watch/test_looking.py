@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from archiver.policy import WatchPolicy
+from archiver.watch import scan
 from archiver.watch.clock import Beats, Clock
 from archiver.watch.hints import Hints, watch_limit
 from archiver.watch.journal import Journal
@@ -119,6 +120,47 @@ def test_what_cannot_be_read_is_not_gone(looker: Looker) -> None:
     assert row is not None
     found.append((row.present, looker.result.complete))
     assert found == [(True, False)]
+
+
+@pytest.mark.parametrize("what", ["changed", "gone", "renewed"])
+def test_a_look_that_was_a_moment_earlier_undoes_nothing(
+    looker: Looker, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Between what it saw and what it writes the file began to be archived: were it taken for
+    the changed one, that would never be archived.
+    """
+    path, journal = looker.inbox / "a.txt", looker.journal
+    path.write_bytes(b"first")
+    looker.look()
+    row = journal.at(b"a.txt")
+    assert row is not None
+    journal.turn([row], State.STABLE)
+    if what == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"second, and longer")
+    write = scan._Pass._write
+
+    def later(self: scan._Pass) -> None:
+        if what == "renewed":
+            journal.archived([row], item="i", bag="b", digests=["d"], seal="", key="k", due=None)
+        else:
+            journal.ingesting([row], key="k", item="i", bag="b", digests=["d"])
+        write(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan._Pass, "_write", later)
+        looker.look()
+    found = journal.at(b"a.txt")
+    assert found is not None
+    state = State.ARCHIVED if what == "renewed" else State.INGESTING
+    assert (found.state, found.fingerprint, found.present) == (state, row.fingerprint, True)
+    if what == "gone":
+        return
+    journal.archived([row], item="i", bag="b", digests=["d"], seal="", key="k", due=None)
+    looker.look()  # as it is looked at again when that is over
+    states = [one.state for one in journal.history(b"a.txt")]
+    assert states == [State.SEEN, State.SUPERSEDED]
 
 
 def test_quiet_periods(looker: Looker) -> None:
