@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import signal
 import threading
@@ -17,10 +18,15 @@ from tests.sealing import Office, copy, demo_tsa, make_source, seal
 os.environ.setdefault("ARCHIVER_IDENTIFY", "0")  # a child for each bag is for its own tests
 
 
-def pytest_configure() -> None:
-    """Run by nohup or behind an "&", with signals that are ignored, the tests' own children
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile once what thousands of children import: they write no bytecode themselves.
+
+    Run by nohup or behind an "&", with signals that are ignored, the tests' own children
     would ignore them too, and wait for ever.
     """
+    if not hasattr(config, "workerinput"):  # before the first of pytest-xdist's workers
+        for package in ("archiver", "tests"):
+            compileall.compile_dir(config.rootpath / package, quiet=1)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)

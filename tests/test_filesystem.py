@@ -19,6 +19,7 @@ from archiver.filesystem import (
     weaknesses,
 )
 from tests.bag.making import ENVIRONMENT, ROOT, write_tree
+from tests.tracing import STRACE, can_trace
 
 
 def test_rename(tmp_path: Path) -> None:
@@ -90,23 +91,19 @@ except BaseException as error:
 
 def under(faults: list[str], *arguments: str) -> str:
     """Call a function while a system call fails; "done" or the exception's name."""
-    command = ["strace", "-f", "-qq", "-o", "/dev/null"]
+    command = [*STRACE, "-o", "/dev/null"]
     command += [word for fault in faults for word in ("-e", f"inject={fault}")]
-    try:
-        done = subprocess.run(
-            [*command, sys.executable, "-c", CALLS, *arguments],
-            env=ENVIRONMENT,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    except FileNotFoundError:
-        pytest.skip("strace is not installed")
-    if "ptrace" in done.stderr:
-        pytest.skip("strace may not trace here")
-    return done.stdout.strip()
+    if not can_trace():
+        pytest.skip("strace is missing or may not trace")
+    return subprocess.run(
+        [*command, sys.executable, "-c", CALLS, *arguments],
+        env=ENVIRONMENT,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    ).stdout.strip()
 
 
 @pytest.mark.parametrize("error", ["EINVAL", "ENOSYS", "EOPNOTSUPP", "EPERM"])

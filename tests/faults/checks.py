@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -66,14 +64,3 @@ def run_when_free(source: Path, bag: Path, *more: str) -> tuple[str, str, int]:
             break
         time.sleep(0.1)
     return out.decode(), err.decode(), process.returncode
-
-
-def can_trace() -> bool:
-    """Whether strace is there and may trace; in CI it must be there."""
-    try:
-        done = subprocess.run(["strace", "-qq", "true"], capture_output=True, check=False)
-    except FileNotFoundError:
-        if os.environ.get("ARCHIVER_CI"):
-            raise
-        return False
-    return done.returncode == 0

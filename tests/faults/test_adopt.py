@@ -21,11 +21,10 @@ from archiver.seal.adopt import AdoptOptions, adopt_bag
 from archiver.seal.proofs import ProofPlace
 from archiver.seal.stamping import StampOptions, waiting_requests
 from tests.bag.making import ENVIRONMENT, ROOT, leftovers, payload, snapshot
-from tests.faults.checks import can_trace
 from tests.faults.test_disks import tmpfs
-from tests.faults.test_seal import chosen
 from tests.helpers import Bag
 from tests.sealing import NOW, Office, check, write_key
+from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
 
 WRITING = (
     "mkdir",
@@ -73,7 +72,7 @@ class Scene:
 
     def run(self, *strace: str) -> subprocess.CompletedProcess[bytes]:
         program = [sys.executable, "-m", "tests.faults.adopt_child"]
-        prefix = ["strace", "-f", "-qq", *strace] if strace else []
+        prefix = [*STRACE, *strace] if strace else []
         return subprocess.run(
             [*prefix, *program, str(self.source), str(self.bag), str(self.key)],
             env=ENVIRONMENT,
@@ -89,18 +88,14 @@ class Scene:
 
     def calls(self, call: str, *, creating: bool) -> list[int]:
         """Which of all the calls of this name touch the two bags, counted from 1."""
-        done = self.run("-y", "-s", "4096", "-o", str(self.log), "-e", f"trace={call}")
+        done = self.run(*recording(call, self.log))
         assert done.returncode == 0, done.stderr
-        lines = [one for one in self.log.read_text("latin-1").splitlines() if f" {call}(" in one]
-        found = [n for n, line in enumerate(lines, start=1) if str(self.here) in line]
-        if creating:
-            found = [n for n in found if "O_CREAT" in lines[n - 1]]
+        found = touching(self.log, call, self.here, creating=creating)
         self.clear()
         return found
 
     def hit(self, call: str, number: int, how: str) -> None:
-        inject = f"inject={call}:{how}:when={number}"
-        done = self.run("-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        done = self.run(*fault(call, how, number))
         assert b"Traceback" not in done.stderr, (call, number, how, done.stderr.decode())
         self.tally["kills" if "KILL" in how else "injected errors"] += 1
         self.judge(f"{how} at {call} {number}", killed="KILL" in how)
@@ -136,22 +131,22 @@ def scene(tmp_path: Path, office: Office, tally: Counter[str]) -> Scene:
     return Scene(tmp_path, office, tally)
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 @pytest.mark.parametrize("call", WRITING)
 def test_each_call_that_writes(scene: Scene, call: str, full: bool) -> None:
-    numbers = chosen(scene.calls(call, creating=call == "openat"), full)
+    numbers = scene.calls(call, creating=call == "openat")
     for how in ("signal=SIGKILL", "error=ENOSPC", "error=EIO")[: 3 if full else 2]:
-        for number in numbers:
+        for number in chosen(numbers, how, full):
             scene.hit(call, number, how)
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 @pytest.mark.parametrize("call", ["openat", *READING])
 def test_each_call_that_reads(scene: Scene, call: str, full: bool) -> None:
     """An error of a disk that can't be read any more, or a kill in the midst of it."""
-    numbers = chosen(scene.calls(call, creating=False), full)
+    numbers = scene.calls(call, creating=False)
     for how in ("error=EIO", "signal=SIGKILL")[: 2 if full else 1]:
-        for number in numbers:
+        for number in chosen(numbers, how, full):
             scene.hit(call, number, how)
 
 

@@ -16,10 +16,10 @@ import pytest
 from archiver.vault import Vault, create_vault
 from archiver.vault.check import check_logs
 from tests.bag.making import ENVIRONMENT, ROOT
-from tests.faults.checks import can_trace
-from tests.faults.test_seal import CALLS, chosen
+from tests.faults.test_seal import CALLS
 from tests.faults.test_vault import copy_of
 from tests.sealing import Office, make_source, write_key
+from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
 from tests.vault.looking import links
 
 ITEM = "c-E-0001"
@@ -41,7 +41,7 @@ class Scene:
     def archiver(
         self, vault: Vault, *words: str, strace: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
-        prefix = ["strace", "-f", "-qq", *strace] if strace else []
+        prefix = [*STRACE, *strace] if strace else []
         return subprocess.run(
             [*prefix, *self.command(vault, *words)],
             env=ENVIRONMENT,
@@ -93,30 +93,24 @@ def scene(tmp_path: Path, office: Office, tally: Counter[str]) -> Scene:
     return Scene(tmp_path, office, tally)
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 @pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC"])
 @pytest.mark.parametrize("call", ["mkdir", "openat", "write", "fsync", "renameat2", "pwrite64"])
 def test_each_system_call(scene: Scene, call: str, how: str, full: bool) -> None:
     assert call in (*CALLS, "pwrite64")
     probe, log = scene.vault(), scene.base / "log"
-    options = ("-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}")
-    done = scene.archiver(probe, *scene.amending(*FIRST), strace=options)
+    done = scene.archiver(probe, *scene.amending(*FIRST), strace=recording(call, log))
     assert done.returncode == 0, done.stderr
-    lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
-    found = [n for n, line in enumerate(lines, start=1) if probe.path in line]
-    if call == "openat":
-        found = [n for n in found if "O_CREAT" in lines[n - 1]]
+    found = touching(log, call, probe.path)
     assert found, f"{call} is not used: nothing was tested"
-    for number in chosen(found, full):
+    for number in chosen(found, how, full):
         vault = scene.vault()
-        inject = f"inject={call}:{how}:when={number}"
-        harm = ("-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
-        scene.archiver(vault, *scene.amending(*FIRST), strace=harm)
+        scene.archiver(vault, *scene.amending(*FIRST), strace=fault(call, how, number))
         scene.tally["kills" if "KILL" in how else "injected errors"] += 1
         scene.judge(vault, f"{how} at {call} {number}")
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 def test_a_kill_between_the_record_and_the_log(scene: Scene) -> None:
     """The record is there, the log knows nothing of it: it counts for nothing, is named, and
     kept aside by the next.

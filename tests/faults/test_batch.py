@@ -23,10 +23,9 @@ from archiver.vault.check import check_logs
 from archiver.watch.model import Done
 from tests.bag.making import ENVIRONMENT, ROOT
 from tests.faults import batch_child
-from tests.faults.checks import can_trace
 from tests.faults.test_disks import tmpfs
-from tests.faults.test_seal import chosen
 from tests.sealing import Office, check, write_key
+from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
 from tests.vault.looking import items, links
 from tests.watch.units import bags, staging
 
@@ -35,8 +34,6 @@ CALLS = ("mkdir", "openat", "write", "fchmod", "chmod", "fsync", "syncfs", "rena
          "rmdir", "pwrite64", "ftruncate", "utimensat", "flock")  # fmt: skip
 READING = ("readv", "read", "newfstatat", "getdents64", "statfs", "close")
 KINDS = ("vault", "directory")
-
-needs_strace = pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
@@ -73,20 +70,16 @@ class Scene:
     def traced(self, kind: str, place: Path, *strace: str) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "tests.faults.batch_child"]
         return subprocess.run(
-            ["strace", "-f", "-qq", *strace, *command, *self.arguments(kind, place)],
+            [*STRACE, *strace, *command, *self.arguments(kind, place)],
             env=ENVIRONMENT, cwd=ROOT, capture_output=True, timeout=120, check=False,
         )  # fmt: skip
 
     def calls(self, kind: str, call: str) -> list[int]:
         """Which of all the calls of this name touch the sink, counted from 1."""
         log, place = self.base / "log", self.place(kind)
-        options = ("-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}")
-        done = self.traced(kind, place, *options)
+        done = self.traced(kind, place, *recording(call, log))
         assert done.returncode == 0, done.stderr
-        lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
-        found = [n for n, line in enumerate(lines, start=1) if str(place) in line]
-        if call == "openat":
-            found = [n for n in found if "O_CREAT" in lines[n - 1]]
+        found = touching(log, call, place)
         remove(place)
         return found
 
@@ -149,11 +142,10 @@ def hit(scene: Scene, kind: str, call: str, how: str, full: bool) -> None:
     numbers = scene.calls(kind, call)
     if not numbers:
         pytest.skip(f"{call} is not called here")
-    for number in chosen(numbers, full):
+    for number in chosen(numbers, how, full):
         what = f"{how} at {call} {number}"
         place = scene.place(kind)
-        inject = f"inject={call}:{how}:when={number}"
-        done = scene.traced(kind, place, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        done = scene.traced(kind, place, *fault(call, how, number))
         assert b"Traceback" not in done.stderr, (what, done.stderr.decode())
         assert b"maria" not in done.stderr, (what, done.stderr.decode())
         scene.tally["kills" if "KILL" in how else "injected errors"] += 1
@@ -187,11 +179,12 @@ def test_an_error_at_each_reading_call(scene: Scene, call: str, full: bool) -> N
 @pytest.mark.parametrize("call", ["write", "pwrite64", "readv", "read"])
 def test_short_and_interrupted_calls(scene: Scene, call: str, full: bool) -> None:
     """Entry 7: half of what was asked for, and EINTR; neither is an error."""
-    for number in chosen(scene.calls("directory" if call != "pwrite64" else "vault", call), full):
+    for number in chosen(
+        scene.calls("directory" if call != "pwrite64" else "vault", call), "EINTR", full
+    ):
         kind = "vault" if call == "pwrite64" else "directory"
         place = scene.place(kind)
-        inject = f"inject={call}:error=EINTR:when={number}"
-        done = scene.traced(kind, place, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        done = scene.traced(kind, place, *fault(call, "error=EINTR", number))
         assert done.returncode == 0, done.stderr
         scene.tally["interrupted"] += 1
         scene.all_there(kind, place, f"EINTR at {call} {number}")

@@ -24,10 +24,9 @@ from archiver.signing import sign_manifest
 from archiver.vault import Vault
 from archiver.vault.check import check_logs
 from tests.bag.making import ENVIRONMENT, ROOT
-from tests.faults.checks import can_trace
-from tests.faults.test_seal import chosen
 from tests.faults.test_vault import Scene
 from tests.sealing import NOW, Office, check, tree
+from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
 
 ITEM = "c-E-0001"
 FORMS = ("directory", "tar", "zip")
@@ -47,7 +46,6 @@ CALLS = (
 )
 _ONLY = {"utimensat": "directory", "syncfs": "directory", "lseek": "zip"}
 """Calls that one form alone makes, or makes most of."""
-needs_strace = pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
 
 
 class Desk:
@@ -81,7 +79,7 @@ class Desk:
         )
 
     def prefix(self, strace: Sequence[str]) -> list[str]:
-        return ["strace", "-f", "-qq", *strace] if strace else []
+        return [*STRACE, *strace] if strace else []
 
     def command(self, *words: object) -> list[str]:
         program = [sys.executable, "-m", "archiver", *map(str, words)]
@@ -90,20 +88,15 @@ class Desk:
     def numbers(self, call: str, *words: object, places: Sequence[str]) -> list[int]:
         """Which of all the calls of this name touch ``places``, counted from 1."""
         log = self.scene.base / "log"
-        options = ("-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}")
-        done = self.archiver(*words, strace=options)
+        done = self.archiver(*words, strace=recording(call, log))
         assert done.returncode == 0, done.stderr
-        lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
-        return [n for n, line in enumerate(lines, 1) if any(one in line for one in places)]
+        return touching(log, call, *places, creating=False)
 
     def hit(
         self, call: str, how: str, number: int, *words: object
     ) -> subprocess.CompletedProcess[str]:
         self.tally["kills" if "KILL" in how else "injected errors"] += 1
-        inject = f"inject={call}:{how}:when={number}"
-        return self.archiver(
-            *words, strace=("-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
-        )
+        return self.archiver(*words, strace=fault(call, how, number))
 
     def judge(self, made: Path, what: str) -> bool:
         """Whether there is an export: then it is whole, its receipt lies beside it, and the
@@ -156,7 +149,7 @@ def test_each_system_call(desk: Desk, call: str, how: str, full: bool) -> None:
         places = (desk.vault.path, str(probe.parent))
         numbers = desk.numbers(call, "export", ITEM, probe, places=places)
         used += len(numbers)
-        for number in chosen(numbers, full)[0 if full or "KILL" in how else -1 :]:
+        for number in chosen(numbers, how, full):
             made, what = desk.place(form), f"{form}: {how} at {call} {number}"
             done = desk.hit(call, how, number, "export", ITEM, made)
             if "error" in how and done.returncode not in (0, 1, 3):
@@ -186,7 +179,7 @@ def test_while_a_receipt_is_filed(desk: Desk, call: str, how: str, full: bool) -
     words = ("receipt", "import", text, "--signature", signature)
     numbers = desk.numbers(call, *words, places=places)
     assert numbers, f"{call} is not used: nothing was tested"
-    for number in chosen(numbers, full):
+    for number in chosen(numbers, how, full):
         identifier, text, signature = sent()
         words, what = ("receipt", "import", text, "--signature", signature), f"{how} at {call}"
         desk.hit(call, how, number, *words)

@@ -31,9 +31,9 @@ import pytest
 from archiver.identify import tools
 from archiver.vault import open_vault
 from archiver.vault.check import check_logs
-from tests.faults.checks import can_trace
 from tests.faults.desk import NEEDLES, Desk
 from tests.faults.leaking import leaks, place, traces, written
+from tests.tracing import STRACE, needs_strace
 from tests.vault.looking import items
 
 READS_COORDINATES = "exiftool" in tools.installed() or bool(os.environ.get("ARCHIVER_CI"))
@@ -286,7 +286,7 @@ def written_lines(log: Path, *, control: bool) -> Iterator[tuple[str, str, list[
         yield call, line, [bytes.fromhex(text.replace("\\x", "")) for text, _cut in strings]
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 @pytest.mark.parametrize("command", ["new", "ingest", "open", "export"])
 def test_no_system_call_writes_any_of_it(desk: Desk, command: str) -> None:
     """Every byte that every process of the run gave to the kernel; ``ingest`` is the control."""
@@ -299,7 +299,7 @@ def test_no_system_call_writes_any_of_it(desk: Desk, command: str) -> None:
         "open": ["statement", "open", "c-E-0001", "--identity", reader, "-o", "-"],
         "export": ["export", "c-E-0001", "x.zip", "--for", "lawyer", "--identity", reader],
     }
-    strace = ("strace", "-f", "-qq", "-y", "-xx", "-s", "4194304", "-o", str(log),
+    strace = (*STRACE, "-y", "-xx", "-s", "4194304", "-o", str(log),
               "-e", f"trace={_WRITES}")  # fmt: skip
     done = desk.run(*words[command], strace=strace)
     assert done.returncode == (2 if command == "open" else 0), desk.said()  # it has two files

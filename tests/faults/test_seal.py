@@ -7,7 +7,6 @@ Each system call that touches the bag is hit in a run of its own, as in
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -25,7 +24,6 @@ from archiver.pki.anchors import Anchors
 from archiver.seal.proofs import ProofPlace, sign_bag
 from archiver.seal.stamping import StampOptions, add_requests, waiting_requests
 from tests.bag.making import ENVIRONMENT, ROOT, leftovers
-from tests.faults.checks import can_trace
 from tests.faults.test_disks import tmpfs
 from tests.sealing import (
     NOW,
@@ -40,12 +38,10 @@ from tests.sealing import (
     tree,
     write_key,
 )
+from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
 
 CALLS = ("mkdir", "openat", "write", "fchmod", "chmod", "fsync", "syncfs", "renameat2", "unlink")
-SHORT = 2
 URL = "http://127.0.0.1:9/"
-
-needs_strace = pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
 
 
 @dataclass
@@ -57,7 +53,7 @@ class Scene:
 
     def run(self, *arguments: object, strace: tuple[str, ...] = ()) -> Any:
         command = [sys.executable, "-m", "tests.faults.seal_child", *map(str, arguments)]
-        prefix = ["strace", "-f", "-qq", *strace] if strace else []
+        prefix = [*STRACE, *strace] if strace else []
         return subprocess.run(
             [*prefix, *command],
             env=ENVIRONMENT,
@@ -70,19 +66,12 @@ class Scene:
     def calls(self, call: str, *arguments: object) -> list[int]:
         """Which of all the calls of this name touch our tree, counted from 1."""
         log = self.base / "log"
-        options = ("-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}")
-        done = self.run(*arguments, strace=options)
+        done = self.run(*arguments, strace=recording(call, log))
         assert done.returncode == 0, done.stderr
-        lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
-        found = [n for n, line in enumerate(lines, start=1) if f"{self.base}/here" in line]
-        if call == "openat":
-            found = [n for n in found if "O_CREAT" in lines[n - 1]]
-        return found
+        return touching(log, call, f"{self.base}/here")
 
     def hit(self, call: str, number: int, how: str, *arguments: object) -> Any:
-        inject = f"inject={call}:{how}:when={number}"
-        options = ("-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
-        return self.run(*arguments, strace=options)
+        return self.run(*arguments, strace=fault(call, how, number))
 
 
 @pytest.fixture
@@ -90,12 +79,6 @@ def scene(tmp_path: Path, tally: Counter[str], office: Office) -> Scene:
     key, _certificate = write_key(office.ben, tmp_path / "keys", "ben")
     (tmp_path / "here").mkdir()
     return Scene(tmp_path, office.anchors(), key, tally)
-
-
-def chosen(numbers: list[int], full: bool) -> list[int]:
-    if full or len(numbers) <= SHORT:
-        return numbers
-    return sorted({*random.Random(8493).sample(numbers, SHORT - 1), numbers[-1]})
 
 
 @needs_strace
@@ -106,7 +89,7 @@ def test_making_a_sealed_bag(scene: Scene, call: str, how: str, full: bool) -> N
     arguments = ("create", source, bag, scene.key, URL)
     numbers = scene.calls(call, *arguments)
     shutil.rmtree(bag)
-    for number in chosen(numbers, full):
+    for number in chosen(numbers, how, full):
         scene.hit(call, number, how, *arguments)
         scene.tally["kills" if "KILL" in how else "injected errors"] += 1
         if not bag.exists():
@@ -132,7 +115,7 @@ def further(
     numbers = scene.calls(call, *arguments)
 
     def judge() -> None:
-        for number in chosen(numbers, full):
+        for number in chosen(numbers, how, full):
             shutil.rmtree(bag)
             copy(original, bag)
             scene.hit(call, number, how, *arguments)

@@ -21,8 +21,8 @@ from archiver.statement.opening import open_identity, open_statement, restore
 from archiver.vault.check import check_logs
 from archiver.verify import Verdict, verify_bag
 from tests.bag.making import ENVIRONMENT, ROOT
-from tests.faults.test_seal import chosen, needs_strace
 from tests.statement.scene import FILES, NAME, Scene, hidden, scene
+from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
 from tests.vault.looking import items
 
 __all__ = ["scene"]
@@ -37,7 +37,7 @@ def archiver(
     scene: Scene, words: Sequence[object], strace: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     """A process of its own."""
-    prefix = ["strace", "-f", "-qq", *strace] if strace else []
+    prefix = [*STRACE, *strace] if strace else []
     return subprocess.run(
         [*prefix, sys.executable, "-m", "archiver", *map(str, words)],
         env={**ENVIRONMENT, "ARCHIVER_VAULT": str(scene.base / "vault"), "PYTHONPATH": str(ROOT)},
@@ -53,20 +53,16 @@ def archiver(
 def calls(scene: Scene, call: str, words: Sequence[object], place: Path) -> list[int]:
     """The numbers of those that touch ``place``; the command has run once then."""
     log = scene.base / "log"
-    done = archiver(scene, words, ("-y", "-s", "0", "-o", str(log), "-e", f"trace={call}"))
+    done = archiver(scene, words, recording(call, log))
     assert done.returncode == 0, done.stderr
-    lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
-    found = [n for n, line in enumerate(lines, start=1) if f"{place}" in line]
-    if call == "openat":
-        found = [n for n in found if "O_CREAT" in lines[n - 1]]
+    found = touching(log, call, place)
     assert found, f"{call} is not used: nothing was tested"
     return found
 
 
 def harm(scene: Scene, call: str, how: str, number: int, words: Sequence[object]) -> bool:
     """Whether the command says that it went well all the same."""
-    inject = ("-e", f"trace={call}", "-e", f"inject={call}:{how}:when={number}")
-    return archiver(scene, words, ("-o", "/dev/null", *inject)).returncode == 0
+    return archiver(scene, words, fault(call, how, number)).returncode == 0
 
 
 def payload(scene: Scene, bag: Path) -> dict[str, bytes]:
@@ -96,7 +92,7 @@ def test_a_statement_is_taken(
 ) -> None:
     vault, empty = scene.base / "vault", scene.base / "empty"
     shutil.copytree(vault, empty)
-    for number in chosen(calls(scene, call, scene.words(), vault), full):
+    for number in chosen(calls(scene, call, scene.words(), vault), how, full):
         shutil.rmtree(vault)
         shutil.copytree(empty, vault)
         well = harm(scene, call, how, number, scene.words())
@@ -136,7 +132,7 @@ def test_a_secret_bag_is_made(
     bag = place / "bag"
     place.mkdir()
     words = ["bag", "create", *scene.files, "--describe", about, "--policy", policy, "-o"]
-    for number in chosen(calls(scene, call, [*words, bag], place), full):
+    for number in chosen(calls(scene, call, [*words, bag], place), how, full):
         shutil.rmtree(bag, ignore_errors=True)
         well = harm(scene, call, how, number, [*words, bag])
         tally["kills" if "KILL" in how else "injected errors"] += 1
@@ -161,7 +157,7 @@ def test_a_statement_is_opened(
     place.mkdir()
     key = scene.keys["reader"].file
     words = ["statement", "open", "c-E-0001", "--identity", key, "-o", out]
-    for number in chosen(calls(scene, call, words, place), full):
+    for number in chosen(calls(scene, call, words, place), how, full):
         shutil.rmtree(out, ignore_errors=True)
         well = harm(scene, call, how, number, words)
         tally["kills" if "KILL" in how else "injected errors"] += 1

@@ -6,7 +6,6 @@ order each time: a first run is traced, then each call is hit in a run of its ow
 
 from __future__ import annotations
 
-import random
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -20,16 +19,15 @@ from tests.bag.making import (
     leftovers,
     write_tree,
 )
-from tests.faults.checks import Scene, can_trace
+from tests.faults.checks import Scene
+from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
 
-pytestmark = pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+pytestmark = needs_strace
 
 WRITING = ["mkdir", "openat", "write", "copy_file_range", "ftruncate", "fchmod", "chmod",
            "utimensat", "fsync", "syncfs", "renameat2", "unlinkat", "rmdir"]  # fmt: skip
 READING = ["openat", "readv", "pread64", "preadv", "newfstatat", "getdents64", "lseek", "statfs",
            "readlink", "flock"]  # fmt: skip
-SHORT = 3
-"""Calls of each kind that the short form hits."""
 
 
 @pytest.fixture
@@ -46,7 +44,7 @@ def scene(tmp_path: Path, tally: Counter[str]) -> Scene:
 
 def traced(scene: Scene, bag: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        ["strace", "-f", "-qq", *options, *child_command(scene.source, bag, "0", "0")],
+        [*STRACE, *options, *child_command(scene.source, bag, "0", "0")],
         env=ENVIRONMENT,
         cwd=ROOT,
         capture_output=True,
@@ -59,20 +57,9 @@ def occurrences(scene: Scene, call: str, *, creating: bool) -> list[int]:
     """Which of all the calls of this name touch our tree, counted from 1."""
     log = scene.base / f"{call}.log"
     bag = scene.bag("probe")
-    done = traced(scene, bag, "-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}")
+    done = traced(scene, bag, *recording(call, log))
     assert done.returncode == 0, done.stderr
-    lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
-    found = [n for n, line in enumerate(lines, start=1) if str(scene.base) in line]
-    if creating:
-        found = [n for n in found if "O_CREAT" in lines[n - 1]]
-    return found
-
-
-def chosen(numbers: list[int], full: bool) -> list[int]:
-    """All in the full form, else a seeded few: always the last, where commit is."""
-    if full or len(numbers) <= SHORT:
-        return numbers
-    return sorted({*random.Random(8493).sample(numbers, SHORT - 1), numbers[-1]})
+    return touching(log, call, scene.base, creating=creating)
 
 
 @pytest.mark.parametrize("call", WRITING)
@@ -80,11 +67,10 @@ def test_a_kill_at_each_call(scene: Scene, call: str, full: bool, tally: Counter
     numbers = occurrences(scene, call, creating=call == "openat")
     if not numbers:
         pytest.skip(f"{call} is not called here")
-    for number in chosen(numbers, full):
+    for number in chosen(numbers, "SIGKILL", full):
         what = f"kill at {call} {number}"
         bag = scene.bag(f"{call}-{number}")
-        inject = f"inject={call}:signal=SIGKILL:when={number}"
-        done = traced(scene, bag, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        done = traced(scene, bag, *fault(call, "signal=SIGKILL", number))
         assert done.returncode in (-9, 137), (what, done)
         tally["kills"] += 1
         if scene.judge(bag, what):
@@ -96,11 +82,10 @@ def test_a_kill_at_each_call(scene: Scene, call: str, full: bool, tally: Counter
 
 def hit(scene: Scene, call: str, error: str, full: bool, *, creating: bool) -> None:
     """Let each call fail once: a clean error or a whole bag, and nothing left."""
-    for number in chosen(occurrences(scene, call, creating=creating), full):
+    for number in chosen(occurrences(scene, call, creating=creating), error, full):
         what = f"{error} at {call} {number}"
         bag = scene.bag(f"{error}-{call}-{number}")
-        inject = f"inject={call}:error={error}:when={number}"
-        done = traced(scene, bag, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        done = traced(scene, bag, *fault(call, f"error={error}", number))
         scene.tally["injected errors"] += 1
         told = done.stderr.decode()
         if done.returncode not in (0, 5) or "Traceback" in told:

@@ -10,10 +10,12 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -28,10 +30,10 @@ from archiver.vault import Vault, create_vault, open_vault
 from archiver.vault.check import check_logs
 from archiver.vault.rebuild import check_catalog
 from tests.bag.making import ENVIRONMENT, ROOT
-from tests.faults.checks import can_trace
 from tests.faults.test_disks import tmpfs
-from tests.faults.test_seal import CALLS, chosen
+from tests.faults.test_seal import CALLS
 from tests.sealing import NOW, Office, check, make_source, tree, write_key
+from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
 from tests.vault.looking import append, items, links
 
 
@@ -52,7 +54,7 @@ class Scene:
         return [*program, vault.path, str(self.source), str(self.key)]
 
     def run(self, vault: Vault, *strace: str) -> subprocess.CompletedProcess[bytes]:
-        prefix = ["strace", "-f", "-qq", *strace] if strace else []
+        prefix = [*STRACE, *strace] if strace else []
         return subprocess.run(
             [*prefix, *self.command(vault)],
             env=ENVIRONMENT,
@@ -85,27 +87,22 @@ def scene(tmp_path: Path, office: Office, tally: Counter[str]) -> Scene:
     return Scene(tmp_path, office, tally)
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 @pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC"])
 @pytest.mark.parametrize("call", [*CALLS, "pwrite64", "ftruncate"])
 def test_each_system_call(scene: Scene, call: str, how: str, full: bool) -> None:
     probe = scene.vault()
     log = scene.base / "log"
-    done = scene.run(probe, "-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}")
+    done = scene.run(probe, *recording(call, log))
     assert done.returncode == 0, done.stderr
-    lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
-    numbers = [n for n, line in enumerate(lines, start=1) if probe.path in line]
-    if call == "openat":
-        numbers = [n for n in numbers if "O_CREAT" in lines[n - 1]]
-    for number in chosen(numbers, full):
+    for number in chosen(touching(log, call, probe.path), how, full):
         vault = scene.vault()
-        inject = f"inject={call}:{how}:when={number}"
-        scene.run(vault, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        scene.run(vault, *fault(call, how, number))
         scene.tally["kills" if "KILL" in how else "injected errors"] += 1
         scene.judge(vault, f"{how} at {call} {number}")
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 @pytest.mark.parametrize("call", ["pwrite64", "fsync", "openat"])
 def test_kills_while_auditing(scene: Scene, call: str, full: bool) -> None:
     """A check is written down whole or not at all; the next audit goes on."""
@@ -114,7 +111,7 @@ def test_kills_while_auditing(scene: Scene, call: str, full: bool) -> None:
     command = [sys.executable, "-m", "archiver", "audit", "--all", "--vault", vault.path]
     for number in range(1, 40 if full else 4):
         inject = f"inject={call}:signal=SIGKILL:when={number}"
-        strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
+        strace = [*STRACE, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
         path = ["-P", vault.log_path("c")]
         subprocess.run(
             [*strace, *path, *command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, check=False
@@ -126,10 +123,24 @@ def test_kills_while_auditing(scene: Scene, call: str, full: bool) -> None:
     assert check_logs(vault).problems == ()
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@pytest.fixture(scope="module")
+def no_tsa() -> Iterator[str]:
+    """The address of a server that refuses at once: where nobody listens is asked thrice."""
+
+    class Quiet(BaseHTTPRequestHandler):
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@needs_strace
 @pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC"])
-@pytest.mark.parametrize("call", [*CALLS, "pwrite64"])
-def test_keeping_a_checkpoint(scene: Scene, call: str, how: str, full: bool) -> None:
+@pytest.mark.parametrize("call", ["openat", "write", "fchmod", "fsync", "renameat2", "pwrite64"])
+def test_keeping_a_checkpoint(scene: Scene, no_tsa: str, call: str, how: str, full: bool) -> None:
     """It is there and signed, or not at all; the next run has it stamped, or waiting."""
     origin = scene.vault()
     assert scene.run(origin).returncode == 0
@@ -137,9 +148,9 @@ def test_keeping_a_checkpoint(scene: Scene, call: str, how: str, full: bool) -> 
 
     def strace(vault: Vault, *options: str) -> int:
         command = ["archiver", "events", "checkpoint", "--key", str(scene.key)]
-        command += ["--tsa", "http://127.0.0.1:9/", "--vault", vault.path]
+        command += ["--tsa", no_tsa, "--vault", vault.path]
         return subprocess.run(
-            ["strace", "-f", "-qq", *options, sys.executable, "-m", *command],
+            [*STRACE, *options, sys.executable, "-m", *command],
             env=ENVIRONMENT,
             cwd=ROOT,
             capture_output=True,
@@ -147,15 +158,12 @@ def test_keeping_a_checkpoint(scene: Scene, call: str, how: str, full: bool) -> 
         ).returncode
 
     probe, log = copy_of(origin, scene.base / "probe"), scene.base / "log"
-    assert strace(probe, "-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}") == 4
-    lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
-    numbers = [n for n, line in enumerate(lines, start=1) if f"{probe.path}/custody" in line]
-    if call == "openat":
-        numbers = [n for n in numbers if "O_CREAT" in lines[n - 1]]
-    for number in chosen(numbers, full):
+    assert strace(probe, *recording(call, log)) == 4
+    numbers = touching(log, call, f"{probe.path}/custody")
+    assert numbers, f"{call} is not used: nothing was tested"
+    for number in chosen(numbers, how, full):
         vault = copy_of(origin, scene.base / f"checkpoint-{number}")
-        inject = f"inject={call}:{how}:when={number}"
-        strace(vault, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        strace(vault, *fault(call, how, number))
         scene.tally["kills" if "KILL" in how else "injected errors"] += 1
         torn = [one.problem for one in check_logs(vault, (), anchors).problems]
         assert all("torn by a crash" in one for one in torn), (call, number)
@@ -183,7 +191,7 @@ class Replicated:
         self.copy = self.second / "bags/c/c-E-0001"
 
     def archiver(self, *words: str, strace: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-        prefix = ["strace", "-f", "-qq", *strace] if strace else []
+        prefix = [*STRACE, *strace] if strace else []
         return subprocess.run(
             [*prefix, sys.executable, "-m", "archiver", *words, "--vault", self.vault.path],
             env=ENVIRONMENT,
@@ -208,19 +216,14 @@ class Replicated:
         """Run ``words`` with a fault at each chosen ``call`` that touches either place."""
         self.keep()
         log = self.scene.base / "log"
-        done = self.archiver(
-            *words, strace=("-y", "-s", "4096", "-o", str(log), "-e", f"trace={call}")
-        )
+        done = self.archiver(*words, strace=recording(call, log))
         assert done.returncode == 0, done.stderr
-        lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
-        places = (self.vault.path, str(self.second))
-        numbers = [n for n, line in enumerate(lines, 1) if any(one in line for one in places)]
+        numbers = touching(log, call, self.vault.path, self.second, creating=False)
         # On kernels before 5.8 syncfs(2) tells no errors, and is not used.
         assert numbers or call == "syncfs", f"{call} is not used: nothing was tested"
-        for number in chosen(numbers, full):
+        for number in chosen(numbers, how, full):
             self.again()
-            inject = f"inject={call}:{how}:when={number}"
-            self.archiver(*words, strace=("-o", "/dev/null", "-e", f"trace={call}", "-e", inject))
+            self.archiver(*words, strace=fault(call, how, number))
             self.scene.tally["kills" if "KILL" in how else "injected errors"] += 1
             yield f"{how} at {call} {number}"
             self.scene.tally["whole"] += 1
@@ -243,7 +246,7 @@ REPLICA_CALLS = (
 )
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 @pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC"])
 @pytest.mark.parametrize("call", REPLICA_CALLS)
 def test_faults_while_copying(scene: Scene, call: str, how: str, full: bool) -> None:
@@ -260,7 +263,7 @@ def test_faults_while_copying(scene: Scene, call: str, how: str, full: bool) -> 
         place.is_sound(what)
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 @pytest.mark.parametrize("how", ["signal=SIGKILL", "error=EIO"])
 @pytest.mark.parametrize("call", REPLICA_CALLS)
 def test_faults_while_repairing(scene: Scene, call: str, how: str, full: bool) -> None:
@@ -411,7 +414,7 @@ def kill_after(place: Replicated, words: Sequence[str], seconds: float) -> None:
         process.wait()
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 @pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC"])
 @pytest.mark.parametrize("call", ["openat", "pwrite64", "fsync", "unlink", "rename"])
 def test_faults_while_rebuilding(scene: Scene, call: str, how: str, full: bool) -> None:

@@ -26,10 +26,10 @@ from archiver.statement.opening import open_statement, restore
 from archiver.vault import open_vault
 from archiver.vault.check import check_logs
 from archiver.verify import Verdict, verify_bag
-from tests.faults.checks import can_trace
 from tests.faults.leaking import leaks
 from tests.faults.watching import Site
 from tests.sealing import Office
+from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
 from tests.vault.looking import items
 
 NEEDLES = {
@@ -148,7 +148,7 @@ def test_kills_at_random(site: Secrets, full: bool, tally: Counter[str]) -> None
     site.judge_secrets(complete=True)
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 @pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC", "error=EIO"])
 @pytest.mark.parametrize("call", ["mkdir", "write", "renameat2", "pwrite64", "fsync"])
 def test_each_system_call(
@@ -157,17 +157,13 @@ def test_each_system_call(
     """At those that touch the vault."""
     probe, log = Secrets(_place(tmp_path, "probe"), office), tmp_path / "log"
     probe.put(0)
-    trace = ["strace", "-f", "-qq", "-y", "-s", "0", "-o", str(log), "-e", f"trace={call}"]
-    assert _traced(probe, trace).returncode == 0
-    lines = [line for line in log.read_text("latin-1").splitlines() if f" {call}(" in line]
-    found = [n for n, line in enumerate(lines, start=1) if str(probe.vault) in line]
+    assert _traced(probe, [*STRACE, *recording(call, log)]).returncode == 0
+    found = touching(log, call, probe.vault, creating=False)
     assert found, f"{call} is not used: nothing was tested"
-    chosen = found if full else random.Random(call + how).sample(found, min(2, len(found)))
-    for number in chosen:
+    for number in chosen(found, how, full):
         site = Secrets(_place(tmp_path, f"{call}-{number}"), office)
         site.put(0)
-        inject = ["-e", f"trace={call}", "-e", f"inject={call}:{how}:when={number}"]
-        _traced(site, ["strace", "-f", "-qq", "-o", "/dev/null", *inject])
+        _traced(site, [*STRACE, *fault(call, how, number)])
         tally["kills" if "KILL" in how else "injected errors"] += 1
         site.judge_secrets(complete=False)
         for _again in range(3):

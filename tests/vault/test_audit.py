@@ -25,10 +25,10 @@ from archiver.vault import Vault
 from archiver.vault.check import check_logs
 from archiver.vault.records import reading
 from tests.bag.making import ENVIRONMENT, ROOT
-from tests.faults.checks import can_trace
 from tests.faults.test_disks import tmpfs
 from tests.helpers import Ran, run
 from tests.sealing import DAY, NOW
+from tests.tracing import STRACE, needs_strace
 from tests.vault.looking import links
 
 
@@ -158,11 +158,11 @@ def test_a_passing_fault_is_read_once_more(vault: Vault, monkeypatch: pytest.Mon
     assert len(calls) == 4
 
 
-@pytest.mark.skipif(not can_trace(), reason="strace is missing or may not trace")
+@needs_strace
 def test_a_disk_that_answers_eio_is_no_damage(vault: Vault) -> None:
     """The real error, from every read of a payload file."""
     calls = "readv,read,pread64,preadv"
-    strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", f"{bag(vault)}/data/x.bin"]
+    strace = [*STRACE, "-o", "/dev/null", "-P", f"{bag(vault)}/data/x.bin"]
     strace += ["-e", f"trace={calls}", "-e", f"inject={calls}:error=EIO"]
     command = [sys.executable, "-m", "archiver", "audit", "--json", "--vault", vault.path]
     done = subprocess.run(
