@@ -33,7 +33,7 @@ from archiver.vault import open_vault
 from archiver.vault.check import check_logs
 from tests.faults.desk import NEEDLES, Desk
 from tests.faults.leaking import leaks, place, traces, written
-from tests.tracing import STRACE, needs_strace
+from tests.tracing import FEW_STOPS, STRACE, needs_strace
 from tests.vault.looking import items
 
 READS_COORDINATES = "exiftool" in tools.installed() or bool(os.environ.get("ARCHIVER_CI"))
@@ -299,7 +299,7 @@ def test_no_system_call_writes_any_of_it(desk: Desk, command: str) -> None:
         "open": ["statement", "open", "c-E-0001", "--identity", reader, "-o", "-"],
         "export": ["export", "c-E-0001", "x.zip", "--for", "lawyer", "--identity", reader],
     }
-    strace = (*STRACE, "-y", "-xx", "-s", "4194304", "-o", str(log),
+    strace = (*STRACE, FEW_STOPS, "-y", "-xx", "-s", "4194304", "-o", str(log),
               "-e", f"trace={_WRITES}")  # fmt: skip
     done = desk.run(*words[command], strace=strace)
     assert done.returncode == (2 if command == "open" else 0), desk.said()  # it has two files

@@ -32,7 +32,7 @@ from archiver.errors import LockedError
 from archiver.watch.journal import Journal
 from archiver.watch.model import State
 from tests.faults.sticks import Stick
-from tests.tracing import STRACE
+from tests.tracing import FEW_STOPS, STRACE
 from tests.watch.scene import QUICK, Scene, until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -423,7 +423,7 @@ def test_23_links_pipes_sockets_and_devices_are_never_opened(scene: Scene) -> No
         with contextlib.suppress(OSError):
             os.mknod(scene.inbox / "device", 0o600 | 0o020000, os.makedev(1, 3))
     trace = scene.base / "trace"
-    strace = [*STRACE, "-e", "trace=open,openat,openat2", "-o", str(trace)]
+    strace = [*STRACE, FEW_STOPS, "-e", "trace=open,openat,openat2", "-o", str(trace)]
     prefix = strace if shutil.which("strace") else []
     child = Child(scene, *prefix)
     child.wait_for(1)
