@@ -127,12 +127,13 @@ def answering(answered: Answered, reason: str, opened: History | None = None) ->
         if len(asked) != 1 and not 0 < answered.whom <= len(asked):
             raise UsageError(
                 _("{count} were asked: which of them has answered?").format(count=len(asked)),
-                hint=_("Give --asked N: the first is 1."),
+                hint=_("Give --asked N, as 'archiver show' lists them: the first is 1."),
             )
         index = max(answered.whom, 1) - 1
         if index >= len(asked):
             raise UsageError(_("only {count} were asked").format(count=len(asked)))
         asked[index] |= {"answer": answered.answer, "answered_at": answered.at}
-        return {"asked": asked, "answer": answered.answer}
+        # Of several, what one has answered is not what all of them have.
+        return {"asked": asked} | ({"answer": answered.answer} if len(asked) == 1 else {})
 
     return Wanted(reason=reason, change=change)

@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any
 
 from archiver.catalog.fulltext import remove_words
-from archiver.catalog.model import SEALED, Item
+from archiver.catalog.model import SEALED, Item, is_item
 from archiver.custody import Event
 from archiver.describe.amendment import (
     MAX_AMENDMENTS,
@@ -180,6 +180,13 @@ def _amendment(
         values = check_fields(given, fields_of(kind))
     except FieldError as problem:
         raise UsageError(problem.message, hint=problem.hint) from problem
+    if values.get("case", item.case) != item.case:
+        raise UsageError(
+            _("{item} belongs to the case {case}, and stays there").format(
+                item=item.item, case=item.case
+            ),
+            hint=_("Leave the case out; to have it in another, ingest it there."),
+        )
     try:
         amendment = Amendment(
             item=item.item,
@@ -205,7 +212,9 @@ def _refuse_circles(records: Records, item: str, values: Mapping[str, Any]) -> N
     for one in sources:
         if one not in known:
             text = _("derived_from names items that are not in the vault: {names}")
-            raise FormatError(text.format(names=one[:100]))
+            if not is_item(one):
+                text = _("derived_from names what is no item")
+            raise FormatError(text.format(names=one))
     edges = lineage(records.vault, records.catalog, sources)
     in_order({item: sources, **{one: below for one, below in edges.items() if one != item}})
 

@@ -10,7 +10,6 @@ counts as all of it withdrawn.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -18,9 +17,10 @@ from typing import Any
 
 from archiver.catalog.model import Item
 from archiver.custody import Event, Link
-from archiver.describe.fields import PURPOSES
+from archiver.describe.fields import CODE, PURPOSES
 from archiver.errors import ArchiverError, UsageError
 from archiver.i18n import N_, _
+from archiver.seal.described import STATEMENT
 from archiver.vault import Vault
 from archiver.vault.log import CaseLog
 from archiver.vault.records import writing
@@ -35,6 +35,7 @@ __all__ = [
     "check_purpose_word",
     "check_scope",
     "decide",
+    "is_described",
     "is_statement",
     "refuse_without",
     "withdraw_consent",
@@ -43,8 +44,6 @@ __all__ = [
 ]
 
 ALL = "all"
-CODE = re.compile(r"[A-Z]{1,3}-[0-9]{1,6}")
-"""A code for a person, W-07: it can be no name."""
 _EVENT, _WITHDRAWN = "modification", "withdrawn"
 BASES = ("yes", "asked", "confirmed", "none")
 
@@ -136,9 +135,22 @@ def is_statement(vault: Vault, item: Item) -> bool:
     return any(one.get("item") == item.item and _tells_of_statement(one) for one in found)
 
 
+def is_described(vault: Vault, item: Item) -> bool:
+    """Whether the log knows any words of the item that can be read, with a key or without: a
+    statement that was taken over may say what it is in a form that nobody knows. Raises LogError.
+    """
+    found = (link.event.detail for link in CaseLog(item.case, vault.log_path(item.case)).read())
+    return any(
+        one.get("item") == item.item and ("description" in one or "amendment" in one)
+        for one in found
+    )
+
+
 def _tells_of_statement(detail: Mapping[str, Any]) -> bool:
     told = detail if "amendment" in detail else detail.get("description")
-    return isinstance(told, Mapping) and told.get("kind") == "statement"
+    return bool(detail.get(STATEMENT)) or (
+        isinstance(told, Mapping) and told.get("kind") == "statement"
+    )
 
 
 def withdrawals(vault: Vault, item: Item) -> list[Withdrawal]:
@@ -203,6 +215,11 @@ def decide(
         raise ConsentError(
             _("the consent has expired, on {day}").format(day=consent["expires"]),
             hint=_("Ask the witness; a new consent is an amendment, or a new statement."),
+        )
+    if isinstance(consent, Mapping) and consent.get("explained") == "no":
+        raise ConsentError(
+            _("the consent doesn't count: purposes and risks were not explained"),
+            hint=_("Explain them and ask again; what is said then is an amendment."),
         )
     if answer == "yes":
         return Permission(purpose=purpose, basis="yes")

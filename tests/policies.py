@@ -35,7 +35,7 @@ def value_of(one: Field) -> Any:
         case "when":
             made = "2026-03-01"
         case "choice":
-            made = "restricted" if one.key == "confidentiality" else one.choices[0]
+            made = "public" if one.key == "confidentiality" else one.choices[0]
         case "count":
             made = 7
         case "texts":

@@ -39,6 +39,11 @@ def item_name(case: str, number: int) -> str:
     return f"{case}-E-{number:04}"
 
 
+def is_item(text: str) -> bool:
+    """Whether it can be the name of an item: of a text that can't, nobody knows what it says."""
+    return is_item_of(text.rpartition("-E-")[0], text)
+
+
 def is_item_of(case: str, item: str) -> bool:
     """Whether ``item`` is a name that a number of ``case`` can have: it becomes a path."""
     head, _separator, digits = item.rpartition("-E-")

@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell("error:", _("file names are not read as UTF-8 here"))
         _tell("hint:", _("Set LC_ALL=C.UTF-8 and run the command again."))
         return EXIT_FAILED
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGQUIT):  # what was opened in clear is taken away
+        signal.signal(ending, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         signal.signal(signal.SIGHUP, _interrupt)  # the terminal was closed
     return _run(given, debug="--debug" in flags, color=_wants_color(flags))

@@ -198,7 +198,12 @@ class _Recording:
         with without_names(self.form):
             plan = plan_sources(sources, self.vault.bag_path(self.case, "new"), PlanOptions())
         given = (self.vault, self.case, plan, self.description, options, self.output)
-        return take_secret(*given, identify=self.identify, as_json=self.as_json)
+        return take_secret(
+            *given,
+            form=self.form if self.documents else "",
+            identify=self.identify,
+            as_json=self.as_json,
+        )
 
     def plain(self, options: Any, draft: Any) -> int:
         """Seal it in clear, as it may be; the exit code. Raises ArchiverError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,11 @@ def load_recipients(given: Sequence[str], from_policy: Sequence[str]) -> tuple[s
     found = [parse_recipient(one) for one in from_policy]
     for one in given:
         if not os.path.isfile(one):
+            if os.sep in one or one.endswith((".age", ".txt", ".pub", ".key")):
+                raise UsageError(
+                    _("there is no file {path}").format(path=one),
+                    hint=_("Name a recipient, age1…, or a file of them."),
+                )
             found.append(parse_recipient(one))
             continue
         try:
@@ -73,15 +79,19 @@ def load_recipients(given: Sequence[str], from_policy: Sequence[str]) -> tuple[s
     return tuple(dict.fromkeys(found))
 
 
-def load_identities(paths: Sequence[str]) -> Identities:
-    """The secret keys of identity files; a passphrase is asked for at the terminal. Raises
-    ArchiverError.
+def load_identities(paths: Sequence[str], passphrase_file: str = "") -> Identities:
+    """The secret keys of identity files; a passphrase is that of ``passphrase_file``, else asked
+    for at the terminal, else that which the environment names. Raises ArchiverError.
     """
     from archiver.cli.keys import prompt
     from archiver.encrypt import MAX_KEY_FILE_BYTES, join_identities, read_identities
-    from archiver.pki.passphrase import read_guarded
+    from archiver.pki.passphrase import find_passphrase, read_guarded
 
     def ask(place: str) -> bytes:
+        if passphrase_file or not sys.stdin.isatty():
+            found = find_passphrase(passphrase_file, os.environ)
+            if found is not None:
+                return found
         return prompt(_("Passphrase for {path}: ").format(path=place))
 
     return join_identities(

@@ -76,6 +76,7 @@ class Making:
             self._described.description,
             self._options(info, None),
             self._output,
+            form=request.describe,
             identify=request.identify,
             as_json=self._as_json,
         )

@@ -190,6 +190,7 @@ def _tell_sent(sent: Any, output: Output) -> None:
 def permission_for(
     vault: Any,
     item: Any,
+    amendments: Any,
     *,
     purpose: str,
     identity: list[str],
@@ -197,8 +198,8 @@ def permission_for(
     confirmed_by: str,
     now: Any,
 ) -> Any:
-    """Why the item may be handed out; None where nobody has to be asked. Raises ConsentError,
-    UsageError.
+    """Why the item may be handed out, by its ``amendments``; None where nobody has to be asked.
+    Raises ConsentError, UsageError.
     """
     from archiver.consent import (
         ConsentError,
@@ -206,6 +207,7 @@ def permission_for(
         check_code,
         check_purpose_word,
         decide,
+        is_described,
         is_statement,
         refuse_without,
     )
@@ -229,12 +231,24 @@ def permission_for(
     refuse_without(vault, item, by_hand)
     if not is_statement(vault, item):
         return by_hand
-    with in_secret(identity, Output()):
-        found = described(vault, item, (lambda: load_identities(identity)) if identity else None)
+    found, known = None, is_described(vault, item)
+    if known:
+        with in_secret(identity, Output()):
+            keys = (lambda: load_identities(identity)) if identity else None
+            found = described(vault, item, keys, amendments)
     if found is not None:
-        return decide(found.values, purpose, now, asked=asked)
+        decided = decide(found.values, purpose, now, asked=asked)
+        if found.values["consent"].get("explained") != "yes":
+            text = _("{item}: nobody says that purposes and risks were explained to the witness")
+            Output().warning(text.format(item=item.item))
+        return decided
     if confirmed_by:
         return by_hand
+    if not known:
+        raise ConsentError(
+            _("{item} calls itself a statement, in no form that is known").format(item=item.item),
+            hint=_("Who has looked confirms what it allows: --consent-confirmed-by CODE."),
+        )
     raise ConsentError(
         _("{item}: what the witness allows is encrypted").format(item=item.item),
         hint=_(

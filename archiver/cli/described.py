@@ -6,8 +6,7 @@ nothing. A secret item's words are here only where somebody's key has opened the
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archiver.i18n import _
@@ -18,12 +17,15 @@ __all__ = [
     "step_lines",
     "told_json",
     "told_lines",
+    "value_lines",
     "withdrawn_json",
     "withdrawn_lines",
 ]
 
-_SHOWN = 300
-"""Characters of a value on one line."""
+_SHOWN = 10_000
+"""Characters of a text."""
+_LINE = 150
+"""Characters of what changed, before and after on one line."""
 
 
 def told_json(told: Any) -> dict[str, object] | None:
@@ -99,8 +101,21 @@ def withdrawn_lines(withdrawals: Sequence[Any]) -> Iterator[str]:
 
 def state_lines(description: Any) -> Iterator[str]:
     """What holds now, field by field."""
-    for key, value in description.values.items():
-        yield f"{key}: {_short(value)}"
+    yield from value_lines(description.values)
+
+
+def value_lines(values: Any, indent: str = "") -> Iterator[str]:
+    """A line for each thing in a mapping or list, what lies within it indented. Raw: who prints
+    them escapes them.
+    """
+    pairs = values.items() if isinstance(values, Mapping) else ((None, one) for one in values)
+    for key, value in pairs:
+        head = indent + ("-" if key is None else f"{key}:")
+        if isinstance(value, list | Mapping):
+            yield head
+            yield from value_lines(value, indent + "  ")
+        else:
+            yield f"{head} {_cut(str(value))}"
 
 
 def step_lines(history: Any) -> Iterator[str]:
@@ -111,11 +126,20 @@ def step_lines(history: Any) -> Iterator[str]:
         when = one.at.isoformat(" ", "seconds")
         yield text.format(number=one.number, time=when, reason=one.reason)
         for change in step.changes:
-            yield f"  {change.key}: {_short(change.before)} -> {_short(change.after)}"
+            yield from _change_lines(change.key, change.before, change.after)
 
 
-def _short(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+def _change_lines(key: str, before: Any, after: Any) -> Iterator[str]:
+    values = ["-" if one is None else one for one in (before, after)]
+    if all(isinstance(one, str | int) and len(str(one)) <= _LINE for one in values):
+        yield f"  {key}: {values[0]} -> {values[1]}"
+        return
+    for word, value in zip((_("before"), _("after")), values, strict=True):
+        yield from value_lines({f"{key}, {word}": value}, "  ")
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _SHOWN:
+        return text
+    more = _("… and {count} characters more: --json shows all of it")
+    return text[:_SHOWN] + more.format(count=len(text) - _SHOWN)

@@ -105,16 +105,21 @@ def add_export(app: typer.Typer, summary: str) -> None:
         from archiver.export import ExportRequest
         from archiver.export import export as hand_out
         from archiver.receipt import check_purpose
+        from archiver.vault.amendments import amendments_told
         from archiver.vault.records import reading
 
         chosen, purpose = _form(form, destination), check_purpose(purpose)
         opened, output = find_vault(vault, catalog), Output(quiet=quiet)
         with reading(opened) as records:
             one = find_item(records, item)
+            described = records.catalog.described(one.item)
+        amendments = amendments_told(opened, one)
+        _warn(one, output, secret=described is not None and described.secret)
         now, files = datetime.now(UTC), passphrase_file or []
         permission = permission_for(
             opened,
             one,
+            amendments,
             purpose=consent_for,
             identity=identity or [],
             asked=asked,
@@ -128,6 +133,7 @@ def add_export(app: typer.Typer, summary: str) -> None:
             purpose=purpose,
             signers=signers,
             permission=permission,
+            amendments=amendments,
         )
         progress = progress_for(quiet=quiet or as_json)
         try:
@@ -165,6 +171,18 @@ def _form(given: str, destination: str) -> str:
             hint=_("Give another ending, or say --as directory, tar or zip."),
         )
     return given or form_of(destination)
+
+
+def _warn(item: Any, output: Output, *, secret: bool) -> None:
+    """Of what a receiver might be harmed by, or others."""
+    from archiver.statement.opening import is_encrypted
+
+    if secret and not is_encrypted(item):
+        text = _("{item} became secret after it was sealed: its bag is in clear")
+        output.warning(text.format(item=item.item))
+    if "scan" in item.detail:
+        text = _("{item}: malware was found in it before it was sealed")
+        output.warning(text.format(item=item.item))
 
 
 def _as_json(made: Any) -> dict[str, object]:

@@ -141,7 +141,15 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
         if described.secret:
             secret = described.description
             code = take_secret(
-                opened, case, plan, secret, options, output, identify=identify, as_json=as_json
+                opened,
+                case,
+                plan,
+                secret,
+                options,
+                output,
+                form=describe,
+                identify=identify,
+                as_json=as_json,
             )
             described.used()
             return code

@@ -25,7 +25,7 @@ def write_premis(vault: Any, item: Any, told: Any) -> int:
             hint=_("See 'archiver events verify'."),
         )
     sys.stdout.flush()
-    for piece in premis_of(vault, item, told.now):
+    for piece in premis_of(vault, item, told.now, secret=told.secret):
         sys.stdout.buffer.write(piece.encode("utf-8"))
     sys.stdout.buffer.flush()
     return 0

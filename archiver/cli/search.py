@@ -11,6 +11,7 @@ from archiver.cli.options import json_option
 from archiver.cli.output import Output, printable
 from archiver.cli.vault import (
     catalog_option,
+    find_item,
     find_vault,
     refuse_unknown_case,
     tell_broken,
@@ -103,6 +104,8 @@ def add_search(app: typer.Typer, summary: str) -> None:
         given = [word.encode("utf-8", "replace").decode() for word in words or []]
         refuse_unknown_case(opened, case)
         with reading(opened) as records:
+            if made_from:
+                find_item(records, made_from)
             answer = find(
                 opened, records, given, wanted, limit=min(limit, 10_000), tell=_Told(output).tell
             )

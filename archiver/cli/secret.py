@@ -35,13 +35,14 @@ def take_secret(
     options: Any,
     output: Output,
     *,
+    form: str,
     identify: bool | None,
     as_json: bool,
 ) -> int:
     """Encrypt, seal and ingest the files of ``plan`` for the policy's recipients; the exit
-    code.
+    code. ``form`` is the file that describes them, or "".
     """
-    from archiver.cli.statement_forms import settle_originals
+    from archiver.cli.statement_forms import settle_originals, tell_form
 
     begin_in_secret(output)
     with guarded():
@@ -57,6 +58,7 @@ def take_secret(
         else:
             _tell(made.item, count, size, output)
         tell_stamps(stamps, output, as_json=as_json)
+        tell_form(form, output)
         settle_originals(vault, made.item, list(taken.originals), output, remove=None)
         return code_of_stamps(sealing, stamps, policy, output)
 
@@ -68,13 +70,14 @@ def pack_secret(
     options: Any,
     output: Output,
     *,
+    form: str,
     identify: bool | None,
     as_json: bool,
 ) -> int:
     """Encrypt the files of ``plan`` for the policy's recipients, and seal them as the bag at
-    ``bag``; the exit code.
+    ``bag``; the exit code. ``form`` is the file that describes them, or "".
     """
-    from archiver.cli.statement_forms import tell_originals
+    from archiver.cli.statement_forms import tell_form, tell_originals
     from archiver.seal.examine import examining
     from archiver.statement.packing import pack
 
@@ -106,6 +109,7 @@ def pack_secret(
         else:
             _tell(bag, count, written.payload_bytes, output)
         tell_stamps(stamps, output, as_json=as_json)
+        tell_form(form, output)
         tell_originals(packed.originals, output)
         return code_of_stamps(sealing, stamps, policy, output)
 

@@ -162,9 +162,13 @@ def _lines(known: _Known) -> Iterator[str]:
         if known.made_into:
             yield _("made into:")
         yield from (f"  {name}" for name in known.made_into or ())
+    if "scan" in known.item.detail:
+        yield _("malware was found in it before it was sealed: it is kept as it was")
     if known.record["path"]:
         yield _("bag: {path}").format(path=known.record["path"])
     for name, value in sorted(known.item.detail.items()):
+        if name in ("description", "scan"):  # told above
+            continue
         yield f"{name}: {value if isinstance(value, str) else json.dumps(value)}"
     for place, check, _codes in known.history:
         yield _("read on {time}, {place}: {result}").format(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
-from archiver.cli.options import json_option, quiet_option
+from archiver.cli.options import json_option, passphrase_option, quiet_option
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.cli.vault import (
     catalog_option,
-    find_item,
     find_vault,
+    item_or_bag,
     refuse_unknown_case,
     tell_broken,
     vault_option,
@@ -50,6 +50,8 @@ class _Checked:
     opens: Opens | None
     problem: str = ""
     code: int = 0
+    identity: bool = False
+    """Whether the keys open the witness's identity, and nothing else."""
 
 
 def add_check(app: typer.Typer) -> None:
@@ -76,6 +78,7 @@ def add_check(app: typer.Typer) -> None:
         case: Annotated[
             str, typer.Option("--case", metavar="ID", help=_("Only items of this case."))
         ] = "",
+        passphrase_file: Annotated[str, passphrase_option()] = "",
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[bool, json_option()] = False,
@@ -91,7 +94,7 @@ def add_check(app: typer.Typer) -> None:
         opened = find_vault(vault, catalog) if named or not wanted else None
         refuse_unknown_case(opened, case)
         with guarded():
-            identities = load_identities(identity)
+            identities = load_identities(identity, passphrase_file)
             if wanted:
                 chosen, broken = list(_named(wanted, opened)), 0
             else:
@@ -101,17 +104,9 @@ def add_check(app: typer.Typer) -> None:
 
 
 def _named(wanted: list[str], vault: Any) -> Iterator[_Wanted]:
-    from archiver.vault.records import reading
-
     for one in wanted:
-        if os.path.exists(one):
-            yield _Wanted(one, one)
-            continue
-        if vault is None:
-            find_vault("")  # says that none was named
-        with reading(vault) as records:
-            item = find_item(records, one)
-        yield _Wanted(item.item, vault.bag_path(item.case, item.item), item)
+        path, item = item_or_bag(one, vault)
+        yield _Wanted(item.item if item else one, path, item)
 
 
 def _all(vault: Any, case: str, output: Output) -> tuple[list[_Wanted], int]:
@@ -140,7 +135,8 @@ def _check_all(
         try:
             found = _Checked(one.name, _opens(one, vault, identities, progress))
         except KeyringError:
-            found = _Checked(one.name, None, code=_UNDECIDED)
+            identity = _identity_opens(one, identities)
+            found = _Checked(one.name, None, code=_UNDECIDED, identity=identity)
         except ArchiverError as error:
             found = _Checked(one.name, None, error.message, error.exit_code)
         finally:
@@ -149,20 +145,41 @@ def _check_all(
 
 
 def _opens(one: _Wanted, vault: Any, identities: Identities, progress: Any) -> Opens:
-    """Its bag, and what was amended since. Raises ArchiverError."""
+    """What was amended since, and its bag: one that became secret later is in clear, for what
+    was sealed stays as it is. Raises ArchiverError.
+    """
     from archiver.bag.opening import open_tree
     from archiver.findings import Findings
-    from archiver.statement.checking import check_opens
-    from archiver.statement.opening import history_of
+    from archiver.statement.checking import Opens, check_opens
+    from archiver.statement.opening import history_of, is_encrypted
 
-    tree = open_tree(one.path, Findings())
-    try:
-        opens = check_opens(tree, identities, progress)
-    finally:
-        tree.close()
     if one.item is not None:
         history_of(vault, one.item, lambda: identities)
-    return opens
+        if not is_encrypted(one.item):
+            return Opens(files=0, size_bytes=0, identity=None, in_clear=True)
+    tree = open_tree(one.path, Findings())
+    try:
+        return check_opens(tree, identities, progress)
+    finally:
+        tree.close()
+
+
+def _identity_opens(one: _Wanted, identities: Identities) -> bool:
+    """Who keeps the key of the identities has no other."""
+    from archiver.bag.opening import open_tree
+    from archiver.findings import Findings
+    from archiver.statement.opening import open_identity
+
+    try:
+        tree = open_tree(one.path, Findings())
+    except ArchiverError:
+        return False
+    try:
+        return bool(open_identity(tree, identities))
+    except ArchiverError:
+        return False
+    finally:
+        tree.close()
 
 
 def _tell(found: Iterator[_Checked], output: Output, *, as_json: bool, broken: int) -> int:
@@ -202,8 +219,12 @@ def _tell_sum(seen: list[_Checked], output: Output) -> None:
 def _line(one: _Checked) -> str:
     if one.problem:
         return _("DOES NOT OPEN: {problem}").format(problem=one.problem)
+    if one.opens is None and one.identity:
+        return _("opens the witness's identity; not the statement, which is for other keys")
     if one.opens is None:
         return _("none of these keys opens it")
+    if one.opens.in_clear:
+        return _("opens: what was amended; its bag is in clear")
     what = f"{count_files(one.opens.files)}, {human_size(one.opens.size_bytes)}"
     if one.opens.identity:
         return _("opens: {what}, and the witness's identity").format(what=what)
@@ -219,6 +240,6 @@ def _as_json(one: _Checked) -> dict[str, object]:
         "opens": None if opens is None and not one.problem else opens is not None,
         "files": opens.files if opens else None,
         "bytes": opens.size_bytes if opens else None,
-        "identity": opens.identity if opens else None,
+        "identity": opens.identity if opens else one.identity or None,
         "problem": one.problem or None,
     }

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from archiver.describe import DescriptionError
     from archiver.statement import Plain, Statement
 
-__all__ = ["Asked", "gather", "settle_originals", "tell_originals", "without_words"]
+__all__ = [
+    "Asked",
+    "gather",
+    "settle_originals",
+    "tell_form",
+    "tell_originals",
+    "without_words",
+]
 
 _MAX_FORM_BYTES = 1 << 20
 _MAX_LIST_BYTES = 1 << 20
@@ -57,7 +64,9 @@ class Asked:
 
 
 def gather(asked: Asked, now: datetime) -> tuple[Statement, list[tuple[Plain, str]]]:
-    """The statement, and the forms that it was read from, with their digests."""
+    """The statement, and the forms (and the list of files) that it was read from, with their
+    digests.
+    """
     from contextlib import nullcontext
 
     from archiver.cli.asking import Terminal, ask_files, ask_identity
@@ -65,7 +74,7 @@ def gather(asked: Asked, now: datetime) -> tuple[Statement, list[tuple[Plain, st
 
     asks = not asked.form or not (asked.identity or asked.no_identity)
     forms: list[tuple[Plain, str]] = []
-    paths = _paths(asked)
+    paths = _paths(asked, forms)
     with Terminal() if asks else nullcontext() as terminal:
         description = _description(asked, terminal, now, forms)
         identity = None
@@ -90,10 +99,10 @@ def _named(path: str, number: int) -> Plain:
     return Plain("", _("standard input")) if path == "-" else plain_file(path, number)
 
 
-def _paths(asked: Asked) -> list[str]:
+def _paths(asked: Asked, forms: list[tuple[Plain, str]]) -> list[str]:
     if not asked.files_from:
         return list(asked.files)
-    data = _read(asked.files_from, _("the list of files"), _MAX_LIST_BYTES)
+    data, _place = _read_form(asked.files_from, _("the list of files"), forms, _MAX_LIST_BYTES)
     separator = b"\0" if b"\0" in data else b"\n"
     listed = [os.fsdecode(one) for one in data.split(separator) if one]
     # In a list "-" is a file: standard input may be the list itself.
@@ -140,11 +149,13 @@ def without_words(error: DescriptionError, place: str) -> UsageError:
     )
 
 
-def _read_form(path: str, what: str, forms: list[tuple[Plain, str]]) -> tuple[bytes, str]:
+def _read_form(
+    path: str, what: str, forms: list[tuple[Plain, str]], limit: int = _MAX_FORM_BYTES
+) -> tuple[bytes, str]:
     """A form's bytes, and how messages call it."""
     from archiver.statement import Plain
 
-    data = _read(path, what, _MAX_FORM_BYTES)
+    data = _read(path, what, limit)
     label = path if sits_there() and path != "-" else what
     if path != "-" and os.path.isfile(path):
         forms.append((Plain(path, label), hashlib.sha256(data).hexdigest()))
@@ -206,6 +217,14 @@ def _left(originals: Sequence[tuple[Plain, str]]) -> list[tuple[Plain, str]]:
     """Each once, though it may have been given twice."""
     by_path = {os.path.abspath(plain.path): (plain, digest) for plain, digest in originals}
     return [one for path, one in by_path.items() if os.path.lexists(path)]
+
+
+def tell_form(path: str, output: Output) -> None:
+    """The form that something secret was described with says in clear what the item says."""
+    from archiver.statement import Plain
+
+    if path:
+        tell_originals([(Plain(path, path if sits_there() else _("the form")), "")], output)
 
 
 def tell_originals(originals: Sequence[tuple[Plain, str]], output: Output) -> None:

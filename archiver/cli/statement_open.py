@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archiver.cli.agekeys import begin_in_secret, identities_option, load_identities
-from archiver.cli.described import history_json, step_lines, withdrawn_json, withdrawn_lines
-from archiver.cli.options import json_option, quiet_option
+from archiver.cli.described import (
+    history_json,
+    step_lines,
+    value_lines,
+    withdrawn_json,
+    withdrawn_lines,
+)
+from archiver.cli.options import json_option, passphrase_option, quiet_option
 from archiver.cli.output import Output, count_files, human_size, printable
-from archiver.cli.vault import catalog_option, find_item, find_vault, vault_option
+from archiver.cli.vault import catalog_option, find_vault, item_or_bag, vault_option
 from archiver.errors import ArchiverError, FormatError, UsageError
 from archiver.i18n import _
 from archiver.secrecy import guarded
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from archiver.encrypt import Identities
     from archiver.statement.opening import Opened
 
-__all__ = ["add_open", "described_lines"]
+__all__ = ["add_open"]
 
 
 def add_open(app: typer.Typer) -> None:
@@ -69,6 +75,7 @@ def add_open(app: typer.Typer) -> None:
         damaged: Annotated[
             bool, typer.Option("--damaged", help=_("Open a bag that is not intact, too."))
         ] = False,
+        passphrase_file: Annotated[str, passphrase_option()] = "",
         vault: Annotated[str, vault_option()] = "",
         catalog: Annotated[str, catalog_option()] = "",
         as_json: Annotated[bool, json_option()] = False,
@@ -88,7 +95,7 @@ def add_open(app: typer.Typer) -> None:
             refuse_place(destination, opened)
         checked = _checked(wanted, opened, output, damaged=damaged)
         with guarded(), checked as (tree, code, item):
-            identities = load_identities(identity)
+            identities = load_identities(identity, passphrase_file)
             if who:
                 _tell_who(open_identity(tree, identities, code), output, as_json=as_json)
                 return 0
@@ -108,17 +115,15 @@ def _checked(
     """
     from archiver.bag.opening import open_tree
     from archiver.findings import Findings
+    from archiver.statement.opening import is_encrypted
     from archiver.statement.staging import CODE_LABEL
 
-    path, item = wanted, None
-    if not os.path.exists(wanted):
-        from archiver.vault.records import reading
-
-        if vault is None:
-            find_vault("")  # says that none was named
-        with reading(vault) as records:
-            item = find_item(records, wanted)
-        path = vault.bag_path(item.case, item.item)
+    path, item = item_or_bag(wanted, vault)
+    if item is not None and item.state == "sealed" and not is_encrypted(item):
+        raise UsageError(
+            _("{item} is not encrypted: there is nothing to open").format(item=item.item),
+            hint=_("Its files lie in {path}.").format(path=os.path.join(path, "data")),
+        )
     elements = _verify(path, item, output, damaged=damaged)
     codes = [value for label, value in elements if label == CODE_LABEL]
     tree = open_tree(path, Findings())
@@ -206,8 +211,8 @@ def _tell(
         output.json(_as_json(opened, since))
         return
     said = since.history.now if since.history else opened.description
-    for line in described_lines(said.values):
-        output.line(line)
+    for line in value_lines(said.values):
+        output.line(printable(line))
     for line in step_lines(since.history) if since.history else ():
         output.line(printable(line))
     for line in withdrawn_lines(since.withdrawn):
@@ -257,17 +262,5 @@ def _tell_who(record: Mapping[str, Any], output: Output, *, as_json: bool) -> No
         output.json({"schema": "archiver/statement-identity/1", **record})
         return
     output.line(printable(f"{record['case']} {record['witness_code']}"))
-    for line in described_lines(record["identity"]):
-        output.line(line)
-
-
-def described_lines(values: Any, indent: str = "") -> Iterator[str]:
-    """What somebody else has written, a line for each thing, fit for a terminal."""
-    pairs = values.items() if isinstance(values, Mapping) else ((None, one) for one in values)
-    for key, value in pairs:
-        head = indent + ("-" if key is None else printable(f"{key}:"))
-        if isinstance(value, list | Mapping):
-            yield head
-            yield from described_lines(value, indent + "  ")
-        else:
-            yield f"{head} {printable(str(value))}"
+    for line in value_lines(record["identity"]):
+        output.line(printable(line))

@@ -23,6 +23,7 @@ __all__ = [
     "find_item",
     "find_vault",
     "item_json",
+    "item_or_bag",
     "refuse_unknown_case",
     "tell_broken",
     "vault_option",
@@ -62,6 +63,26 @@ def find_vault(given: str, catalog: str = "") -> Any:
             _("no vault was named"), hint=_("Give --vault DIR, or set ARCHIVER_VAULT.")
         )
     return open_vault(place, catalog or os.environ.get("ARCHIVER_CATALOG", ""))
+
+
+def item_or_bag(wanted: str, vault: Any) -> tuple[str, Any]:
+    """The bag that is meant, and the item; None where it is one that was handed out. What the
+    ``vault`` knows by this name goes before a file of this name: only the vault tells what was
+    amended, or withdrawn, since. Raises ArchiverError.
+    """
+    from archiver.vault.records import reading
+
+    there = os.path.exists(wanted)
+    if vault is None:
+        if there:
+            return wanted, None
+        find_vault("")  # says that none was named
+    with reading(vault) as records:
+        item = records.catalog.item(wanted)
+        if item is None and there:
+            return wanted, None
+        item = find_item(records, wanted)
+    return vault.bag_path(item.case, item.item), item
 
 
 def add_init(app: typer.Typer, summary: str) -> None:

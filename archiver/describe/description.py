@@ -94,7 +94,11 @@ class Description:
 
     @property
     def is_secret(self) -> bool:
-        """Whether it may stand nowhere in clear."""
+        """Whether it may stand nowhere in clear: it says that it is confidential or sealed; or
+        is a statement that doesn't say that it is public.
+        """
+        if self.kind == "statement":
+            return self.confidentiality != CONFIDENTIALITIES[0]
         return self.confidentiality in SECRET
 
     def missing(self, wanted: Iterable[str]) -> list[str]:

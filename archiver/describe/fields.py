@@ -10,6 +10,7 @@ indexed. What the program fills in itself is no field: see :data:`AUTOMATIC`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from archiver.i18n import N_
 
 __all__ = [
     "AUTOMATIC",
+    "CODE",
     "CONFIDENTIALITIES",
     "KINDS",
     "PURPOSES",
@@ -38,6 +40,8 @@ KINDS = (
 )
 CONFIDENTIALITIES = ("public", "restricted", "confidential", "sealed")
 SECRET = ("confidential", "sealed")
+CODE = re.compile(r"[A-Z]{1,3}-[0-9]{1,6}")
+"""A code for a person, W-07: it can be no name."""
 """Of such an item nothing stands in clear but its code and its kind."""
 PURPOSES = (
     "lawyer",

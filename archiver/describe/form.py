@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from archiver.describe.description import MAX_DESCRIPTION_BYTES, Description
-from archiver.describe.fields import KINDS, Field, fields_of
+from archiver.describe.fields import CODE, KINDS, Field, fields_of
 from archiver.describe.values import FieldError, check_fields
 from archiver.errors import ArchiverError
 from archiver.i18n import N_, _
@@ -79,6 +79,11 @@ def read_form(
             break
         if not found:
             values[key] = value
+    if not CODE.fullmatch(str(values.get("witness_code", "W-07"))):
+        message = _("that is no code: it must look like W-07")
+        hint = _("One to three capital letters, a hyphen, digits: never a name or initials.")
+        line = text.line("witness_code")
+        mistakes.append(Mistake(line=line, message=message, plain=message, hint=hint))
     if case and values.setdefault("case", case) != case:
         plain = _("it belongs to another case")
         message = _("it belongs to the case {other}, not to {case}")

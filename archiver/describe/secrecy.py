@@ -49,9 +49,7 @@ _MARKS = re.compile(rb"\0|\xff\xfe|\xfe\xff|\xef\xbb\xbf")
 
 
 def is_held_back(description: Description) -> bool:
-    """Whether it may stand nowhere in clear: it says that it is confidential or sealed, or is
-    a statement that doesn't say that it is neither.
-    """
+    """Whether it may stand nowhere in clear."""
     return description.is_secret
 
 

@@ -100,10 +100,14 @@ def kind_label(kind: str) -> str:
     return _(_KINDS[kind])
 
 
-def example_of(field: Field) -> Any:
-    """A value that the field could have: text where it is one that is asked for."""
+def example_of(field: Field, kind: str = "") -> Any:
+    """A value that the field could have, in an item of this ``kind``: text where it is one that
+    is asked for. Who takes it over unread must not give away what nobody said.
+    """
     if field.type == "choice":
-        return "restricted" if field.choices == CONFIDENTIALITIES else field.choices[0]
+        if field.choices == CONFIDENTIALITIES:
+            return "sealed" if kind == "statement" else "restricted"
+        return "ask" if "ask" in field.choices else field.choices[0]
     if field.type == "when":
         return "2026-03-01" if field.key.endswith(("_on", "_date")) else "2026-03-01T14:30:00-05:00"
     if field.type == "count":
@@ -146,10 +150,10 @@ def template(kind: str) -> str:
     ]
     for field in fields:
         if not field.fields:
-            lines += ["", *_simple(field)]
+            lines += ["", *_simple(field, kind)]
     for field in fields:
         if field.fields:
-            lines += ["", *_table(field)]
+            lines += ["", *_table(field, kind)]
     return "\n".join(lines) + "\n"
 
 
@@ -161,13 +165,13 @@ def _mark(field: Field) -> str:
     return "* " if field.required or field.owed_if else ""
 
 
-def _simple(field: Field) -> Iterator[str]:
+def _simple(field: Field, kind: str) -> Iterator[str]:
     yield from _comment(explain(field), _mark(field))
-    yield f"#{field.key} = {to_toml(example_of(field))}"
+    yield f"#{field.key} = {to_toml(example_of(field, kind))}"
 
 
-def _table(field: Field) -> Iterator[str]:
+def _table(field: Field, kind: str) -> Iterator[str]:
     yield from _comment(explain(field), _mark(field))
     yield f"#[[{field.key}]]" if field.type == "tables" else f"#[{field.key}]"
     for one in field.fields:
-        yield from _simple(one)
+        yield from _simple(one, kind)

@@ -5,7 +5,7 @@ export can be in anybody's hands that the log doesn't know. Limits: sends nothin
 bags are only read.
 
 0. What a witness has withdrawn is not handed out (:mod:`archiver.consent`); this is asked once
-   more in step 3.
+   more in step 3, and whether anything was amended since.
 1. A copy is read in full and found to be what was sealed: the vault's own, else a replica.
 2. It is written to hidden staging beside the destination, synced, read back, and compared
    with what the log kept at the sealing.
@@ -24,14 +24,14 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from archiver.bag.pack import list_entries, pack_directory, pack_tar, pack_zip
 from archiver.bag.progress import Progress, Silent
 from archiver.bag.stage import Staging
-from archiver.catalog.model import SEALED, Item
+from archiver.catalog.model import SEALED, Amended, Item
 from archiver.consent import Permission, refuse_without
 from archiver.describe import DESCRIPTION_PATH, Description
 from archiver.describe.amendment import SEALED_ENDING, fold_amendments
@@ -71,12 +71,14 @@ _PACK = {"tar": pack_tar, "zip": pack_zip}
 class ExportRequest:
     """How an item is to be handed out: ``receipt`` is the receipt's identifier, 32
     hexadecimal digits by chance; ``signers`` sign it for the house; ``permission`` says why a
-    statement may be.
+    statement may be; ``amendments`` are those from which that was decided, as the log told them
+    (None: those that it tells when the export begins).
     """
 
     form: str
     receipt: str
     purpose: str = ""
+    amendments: Sequence[Amended] | None = None
     signers: tuple[SigningKey, ...] = ()
     permission: Permission | None = None
     wait_seconds: float = 60.0
@@ -122,7 +124,10 @@ def export(
     directory, fails, it is handed out and the error says so.)
     """
     destination = os.path.abspath(destination)
-    run = _Run(vault, item, request, progress or Silent(), say)
+    known = request.amendments
+    if known is None:
+        known = amendments_told(vault, item)
+    run = _Run(vault, item, request, known, progress or Silent(), say)
     sealed = run.sealed_digest()
     check_purpose(request.purpose)
     refuse_without(vault, item, request.permission)
@@ -174,6 +179,7 @@ class _Run:
     vault: Vault
     item: Item
     request: ExportRequest
+    known: Sequence[Amended]
     progress: Progress
     say: Callable[[str], None]
 
@@ -199,8 +205,7 @@ class _Run:
         """The records of the item and their signatures, by the names of their files, as the
         log tells them: the vault's own, else a replica's. Raises NoIntactReplicaError.
         """
-        known = amendments_told(self.vault, self.item)
-        wanted = {name: digest for one in known for name, digest in files_of(one).items()}
+        wanted = {name: digest for one in self.known for name, digest in files_of(one).items()}
         if not wanted:
             return {}
         found, places = dict[str, bytes](), list(self._places())
@@ -335,9 +340,21 @@ class _Run:
                 raise records.broken[case]
             permission = self.request.permission
             refuse_without(self.vault, self.item, permission)  # withdrawn since it began
+            self._refuse_amended()
             keep_receipt(self.vault, receipt, signatures)
             told = permission.detail() if permission else None
             records.append(case, [exporting(receipt, list(signatures), receipt.at, told)])
+
+    def _refuse_amended(self) -> None:
+        """What was learnt since it began goes with it, and may have taken consent back."""
+        now = amendments_told(self.vault, self.item)
+        if [one.sha256 for one in now] != [one.sha256 for one in self.known]:
+            raise VaultError(
+                _("{item} was amended meanwhile; nothing was handed out").format(
+                    item=self.item.item
+                ),
+                hint=_("Begin again: what was learnt goes with it."),
+            )
 
     @contextlib.contextmanager
     def withdrawn_unless_gone(

@@ -14,6 +14,7 @@ from archiver.bag.stage import refuse_existing, refuse_within_bag
 from archiver.errors import DestinationError, FormatError, storage_error
 from archiver.filesystem import (
     RenameFallback,
+    read_regular,
     rename_no_replace,
     sync_directory,
     write_new_file,
@@ -79,53 +80,64 @@ class Beside:
         self.path = destination + _RECEIPT_ENDING
         self.amendments_path = destination + _AMENDMENTS_ENDING
         self.amendments = dict(amendments or {})
-        self._left = [*self._find_amendments(), *self._find(vault, case)]
+        self._vault, self._case = vault, case
+        self._left()  # what can't go is told before the long part
         self._made: list[str] = []
 
     def signature_path(self, fingerprint: str) -> str:
         """Where a signature over the receipt is put."""
         return f"{self.path}.{fingerprint[:16]}.p7s"
 
-    def _find_amendments(self) -> Iterator[str]:
+    def _left(self) -> list[str]:
+        """What is there and may go, in the order in which it may. Raises DestinationError for
+        the rest.
+        """
+        return [*self._left_amendments(), *self._left_receipt()]
+
+    def _left_amendments(self) -> Iterator[str]:
         """Files of ours in a directory of ours, then the directory."""
         path = self.amendments_path
         if not os.path.lexists(path):
             return
-        if os.path.islink(path) or not os.path.isdir(path):
+        if not self.amendments or os.path.islink(path) or not os.path.isdir(path):
             raise _in_the_way(path)
-        names = sorted(os.listdir(path))
+        try:
+            names = sorted(os.listdir(path))
+        except OSError as error:
+            raise storage_error(error, path) from error
         for name in names:
-            if _content(os.path.join(path, name)) != self.amendments.get(name, b""):
+            ours = self.amendments.get(name)
+            if ours is None or _content(os.path.join(path, name)) != ours:
                 raise _in_the_way(os.path.join(path, name))
         yield from (os.path.join(path, name) for name in names)
         yield path
 
-    def _find(self, vault: Vault, case: str) -> Iterator[str]:
-        """What is there and may go, the text last. Raises DestinationError for the rest."""
+    def _left_receipt(self) -> Iterator[str]:
+        """Signatures of ours, then the text."""
         directory, name = os.path.split(self.path)
         try:
             found = [one for one in os.listdir(directory) if one.startswith(f"{name}.")]
         except OSError as error:
             raise storage_error(error, directory) from error
-        receipt = self._kept_text(vault, case)
+        receipt = self._kept_text()
         for one in found:
             path = os.path.join(directory, one)
             ending = one.removeprefix(name)
-            kept = kept_signature(vault, receipt, ending) if receipt else b""
+            kept = kept_signature(self._vault, receipt, ending) if receipt else b""
             if not kept or _content(path) != kept:
                 raise _in_the_way(path)
             yield path
         if receipt:
             yield self.path
 
-    def _kept_text(self, vault: Vault, case: str) -> Receipt | None:
+    def _kept_text(self) -> Receipt | None:
         if not os.path.lexists(self.path):
             return None
         try:
-            receipt = parse_receipt(_content(self.path))
+            receipt = parse_receipt(_content(self.path) or b"")
         except FormatError as error:
             raise _in_the_way(self.path) from error
-        if receipt.case != case or not is_kept(vault, receipt):
+        if receipt.case != self._case or not is_kept(self._vault, receipt):
             raise _in_the_way(self.path)
         return receipt
 
@@ -135,9 +147,9 @@ class Beside:
         """
         files = {self.signature_path(one): data for one, data in signatures.items()}
         files[self.path] = receipt.text()
-        path = self.path
+        left, path = self._left(), self.path
         try:
-            for path in self._left:
+            for path in left:
                 (os.rmdir if os.path.isdir(path) else os.unlink)(path)
             path = self.amendments_path
             self._write_amendments(staging)
@@ -173,14 +185,12 @@ class Beside:
                 (os.rmdir if os.path.isdir(path) else os.unlink)(path)
 
 
-def _content(path: str) -> bytes:
-    """What a file holds, as far as it can be ours; b"" where it can't be read."""
+def _content(path: str) -> bytes | None:
+    """What a file holds, as far as it can be ours; None where it can't be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            return file.read(MAX_CMS_BYTES + 1)
+        return read_regular(path, MAX_CMS_BYTES + 1)
     except OSError:
-        return b""
+        return None
 
 
 def _in_the_way(path: str) -> DestinationError:

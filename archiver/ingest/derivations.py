@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from archiver.catalog.model import SEALED
+from archiver.catalog.model import SEALED, is_item
 from archiver.describe import Description
 from archiver.describe.graph import sources_of
 from archiver.errors import NotFoundError
@@ -34,6 +34,11 @@ def unknown_items(vault: Vault, names: Iterable[str]) -> tuple[str, ...]:
 def refuse_unknown_sources(vault: Vault, description: Description) -> None:
     """Raises NotFoundError, which names what isn't there."""
     unknown = unknown_items(vault, sources_of(description.values))
+    if not all(map(is_item, unknown)):
+        raise NotFoundError(
+            _("derived_from names what is no item"),
+            hint=_("Name items as 'archiver list' does: caso-014-E-0001."),
+        )
     if unknown:
         names = ", ".join(one[:100] for one in unknown[:_SHOWN])
         if len(unknown) > _SHOWN:

@@ -18,18 +18,20 @@ from archiver.bag.progress import Progress
 from archiver.bag.proofs import SIGNED_FILE
 from archiver.bag.stage import Staging, sweep_left
 from archiver.catalog.model import BEGUN, SEALED, Item, item_name
-from archiver.custody import CUSTODY_PATH, Event, line_digest
+from archiver.custody import CUSTODY_PATH, Event, line_digest, parse_event
 from archiver.errors import (
     AlreadyExistsError,
     ArchiverError,
+    FormatError,
     LogError,
     SourceError,
     VaultError,
     storage_error,
 )
 from archiver.i18n import _
+from archiver.scan import INFECTED
 from archiver.seal import CreateOptions
-from archiver.seal.described import description_fact
+from archiver.seal.described import STATEMENT, calls_itself_statement, description_fact
 from archiver.seal.proofs import ProofPlace
 from archiver.vault import Vault
 from archiver.vault.records import Records, writing
@@ -245,15 +247,20 @@ def facts(path: str, item: Item, payload: Payload) -> dict[str, Any]:
     try:
         with open(os.path.join(path, SIGNED_FILE), "rb") as file:
             signed = hashlib.file_digest(file, "sha512").hexdigest()
-        signatures, head, proofs = _count_signatures(path), _custody_head(path), _proofs(path)
+        signatures, proofs = _count_signatures(path), _proofs(path)
+        lines = _custody_lines(path)
         manifests = sorted(name[12:-4] for name in os.listdir(path) if _TAG.fullmatch(name))
         described = description_fact(path, item.case)
+        unclear = not described and "description" not in payload.more
+        unclear = unclear and calls_itself_statement(path)
     except (OSError, IndexError) as error:
         raise VaultError(_("{path} can't be read back").format(path=path)) from error
     return {
         **({"description": dict(described)} if described else {}),
+        **({STATEMENT: True} if unclear else {}),
         **payload.more,
-        "custody_head": head,
+        **({"scan": INFECTED} if any(map(_tells_of_malware, lines)) else {}),
+        "custody_head": line_digest(lines[-1]) if lines else "",
         "item": item.item,
         "number": item.number,
         "payload_bytes": payload.size_bytes,
@@ -275,9 +282,17 @@ def _proofs(path: str) -> dict[str, str]:
     }
 
 
-def _custody_head(path: str) -> str:
+def _custody_lines(path: str) -> list[bytes]:
     try:
         with open(os.path.join(path, CUSTODY_PATH), "rb") as file:
-            return line_digest(file.read().splitlines(keepends=True)[-1])
+            return file.read().splitlines(keepends=True)
     except FileNotFoundError:
-        return ""
+        return []
+
+
+def _tells_of_malware(line: bytes) -> bool:
+    try:
+        event = parse_event(line).event
+    except FormatError:
+        return False
+    return event.type == "virus check" and event.detail.get("result") == INFECTED

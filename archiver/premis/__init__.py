@@ -17,7 +17,7 @@ from archiver.bag.names import encode_path
 from archiver.bag.proofs import SIGNED_FILE
 from archiver.catalog.model import GOOD, SEALED, Item
 from archiver.custody import CUSTODY_PATH, Link, parse_event
-from archiver.describe import Description
+from archiver.describe import DESCRIPTION_PATH, Description
 from archiver.describe.fields import PURPOSES, fields_of
 from archiver.errors import FormatError, NoIntactReplicaError, NotFoundError
 from archiver.i18n import _
@@ -55,9 +55,12 @@ _CONSENT = {
 }
 
 
-def premis_of(vault: Vault, item: Item, description: Description | None) -> Iterator[str]:
+def premis_of(
+    vault: Vault, item: Item, description: Description | None, *, secret: bool = False
+) -> Iterator[str]:
     """The document, in pieces; ``description`` is what is said of the item now, None where
-    nothing may be told. Protected fields, which may name people, stay out.
+    nothing may be told; ``secret`` where it is encrypted, or was amended so. Protected fields,
+    which may name people, stay out.
 
     Raises NotFoundError where it was never sealed, NoIntactReplicaError where the vault's copy
     isn't what was sealed, LogError, StorageError.
@@ -76,7 +79,7 @@ def premis_of(vault: Vault, item: Item, description: Description | None) -> Iter
         )
     sealed = str(item.detail.get("tag_manifest_sha512", ""))
     with SealedBag(path, sealed, report.facts.declaration) as bag:
-        yield from document(_Item(vault, item, description, report, bag).elements())
+        yield from document(_Item(vault, item, description, report, bag, secret).elements())
 
 
 class _Item:
@@ -89,11 +92,17 @@ class _Item:
         description: Description | None,
         report: VerificationReport,
         bag: SealedBag,
+        secret: bool,
     ) -> None:
         self._vault, self._item, self._report, self._bag = vault, item, report, bag
         self._level = description.confidentiality if description else ""
         open_one = description is not None and not description.is_secret
         self._description = description if open_one else None
+        sealed_in_clear = self._told().get("path") == DESCRIPTION_PATH or not self._told()
+        # What became secret has a bag in clear: its file names may say what is now kept back.
+        self._hides_files = sealed_in_clear and (
+            secret or (description is not None and description.is_secret)
+        )
         self._programs: set[str] = set()
         self._withdrawn: list[Grant] = []
 
@@ -101,8 +110,9 @@ class _Item:
         """Objects, events, agents, rights: the order of the schema."""
         name, values = self._item.item, self._values()
         yield entity(name, values, _sources(values))
-        yield representation(name, self._identifier(), self._copies(), self._vault.policy)
-        yield from self._files()
+        yield representation(name, self._identifier(), self._copies(), self._policy())
+        if not self._hides_files:
+            yield from self._files()
         yield self._signed_file()
         for chain, link in self._events():
             self._programs.add(link.event.agent)
@@ -120,9 +130,17 @@ class _Item:
         return {"kind": kind, **told}
 
     def _kind(self) -> str:
-        described = self._item.detail.get("description")
-        kind = described.get("kind") if isinstance(described, dict) else ""
+        kind = self._told().get("kind", "")
         return kind if isinstance(kind, str) else ""
+
+    def _told(self) -> Mapping[str, Any]:
+        """What the log tells of the description that it was sealed with."""
+        described = self._item.detail.get("description")
+        return described if isinstance(described, dict) else {}
+
+    def _policy(self) -> str:
+        """Its name; of a file's path the rest may name people."""
+        return os.path.basename(self._vault.policy).removesuffix(".toml")
 
     def _identifier(self) -> str:
         return self._report.facts.info.first("External-Identifier") or ""

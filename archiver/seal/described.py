@@ -8,11 +8,12 @@ the ciphertext as a tag file of its own and never comes here.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from archiver.bag.encrypted import is_age_file
 from archiver.describe import DESCRIPTION_PATH, Description, read_form
 from archiver.describe.description import MAX_DESCRIPTION_BYTES
 from archiver.describe.moment import recorded_now
@@ -21,9 +22,23 @@ from archiver.errors import FormatError, UsageError
 from archiver.filesystem import open_regular, read_regular
 from archiver.i18n import _
 
-__all__ = ["InClearError", "described_in", "description_fact", "description_files", "load_form"]
+__all__ = [
+    "STATEMENT",
+    "InClearError",
+    "calls_itself_statement",
+    "described_in",
+    "description_fact",
+    "description_files",
+    "load_form",
+]
 
 _SEALED_PATH = DESCRIPTION_PATH + ".age"
+_STATEMENT_LABEL = re.compile(
+    rb"^Archiver-(Code|Kind\s*:\s*statement)\b", re.MULTILINE | re.IGNORECASE
+)
+_MAX_INFO_BYTES = 1 << 20
+STATEMENT = "statement"
+"""What the log says, in a sealing's detail, of what calls itself one."""
 
 
 class InClearError(UsageError):
@@ -90,17 +105,30 @@ def description_fact(bag: str, case: str) -> Mapping[str, str] | None:
 
 
 def _sealed_digest(bag: str) -> str:
-    """Of a description that is encrypted; "" where there is none. What else than a statement
-    it could be is not known, and doubt is enough.
+    """Of a description that is encrypted, in whichever way; "" where there is none. What else
+    than a statement it could be is not known, and doubt is enough.
     """
     path = _place(bag, _SEALED_PATH)
     if not path:
         return ""
     with open(open_regular(path), "rb") as file:
-        if not is_age_file(file):
-            return ""
-        file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def calls_itself_statement(bag: str) -> bool:
+    """Whether the bag at ``bag`` says that it holds a witness's statement, in words that are
+    not those of a description of ours: in ``bag-info.txt``, or where the description lies,
+    in another form or a later one. Raises OSError.
+    """
+    path = _place(bag, "bag-info.txt")
+    # Without NULs: a tag file may be in UTF-16.
+    if path and _STATEMENT_LABEL.search(read_regular(path, _MAX_INFO_BYTES).replace(b"\0", b"")):
+        return True
+    try:
+        told = json.loads(_read(bag) or b"")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and told.get("kind") == "statement"
 
 
 def _read(bag: str) -> bytes | None:

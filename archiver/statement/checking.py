@@ -22,12 +22,14 @@ __all__ = ["Opens", "check_opens"]
 @dataclass(frozen=True, slots=True)
 class Opens:
     """What was opened: plain files, their bytes, and whether the identity envelope was too
-    (None where there is none, False where it is for other keys).
+    (None where there is none, False where it is for other keys). ``in_clear``: nothing in the bag
+    is encrypted, only what was amended.
     """
 
     files: int
     size_bytes: int
     identity: bool | None
+    in_clear: bool = False
 
 
 def check_opens(tree: BagTree, identities: Identities, progress: Progress) -> Opens:

@@ -67,6 +67,8 @@ __all__ = [
     "Nowhere",
     "Opened",
     "described",
+    "history_of",
+    "is_encrypted",
     "open_identity",
     "open_statement",
     "read_plain",
@@ -364,6 +366,12 @@ def history_of(
     if history.problem:
         raise FormatError(f"{item.item}: {history.problem}")
     return history
+
+
+def is_encrypted(item: Item) -> bool:
+    """Whether the bag of an item holds ciphertexts: else it became secret by an amendment."""
+    found = item.detail.get("description")
+    return isinstance(found, dict) and found.get("path") == DESCRIPTION_PATH
 
 
 def _sealed_description(

@@ -20,7 +20,14 @@ _PAYLOAD = "data/"
 
 
 def plain_file(path: str, number: int) -> Plain:
-    """One that was named, as number ``number``, from 1 on."""
+    """One that was named, as number ``number``, from 1 on. Raises SourceError where its name is
+    empty: to :class:`Plain` that is standard input, to a shell a variable that was not set.
+    """
+    if not path:
+        raise SourceError(
+            _("file {number} has an empty name").format(number=number),
+            hint=_("Was a variable of a script not set? Standard input is -."),
+        )
     return Plain(path, _label(path, number))
 
 

@@ -45,7 +45,7 @@ from archiver.filesystem import (
     write_new_file,
 )
 from archiver.i18n import _
-from archiver.storage.local import LocalStorage
+from archiver.storage.local import MARK_FILE, LocalStorage
 from archiver.tomlfile import TomlText
 
 __all__ = ["CASE", "CUSTODY", "Vault", "check_case", "create_vault", "open_vault"]
@@ -300,6 +300,11 @@ def open_vault(path: str, catalog: str = "") -> Vault:
     """
     path = os.path.abspath(path)
     place = os.path.join(path, CONFIG_FILE)
+    if os.path.lexists(os.path.join(path, MARK_FILE)):
+        raise VaultError(
+            _("{path} is a replica, no vault").format(path=path),
+            hint=_("Name the vault itself. If its disk died, see docs/vault.md, Replicas."),
+        )
     try:
         data = read_regular(place, _MAX_CONFIG_BYTES)
     except OSError as error:

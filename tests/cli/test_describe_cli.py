@@ -226,7 +226,8 @@ def test_every_bag_of_a_group_is_described(capsys: Capture, place: Path) -> None
         ("video", "confidential", True),
         ("video", "sealed", True),
         ("statement", "confidential", True),
-        ("statement", "restricted", False),
+        ("statement", "restricted", True),
+        ("statement", "public", False),
         ("video", "restricted", False),
     ],
 )
@@ -325,12 +326,12 @@ def test_what_it_was_made_from_must_be_there(vault: str, capsys: Capture, place:
     make_source(place / "first", {"x": b"x"})
     assert ingest(capsys, "first").code == 0
     assert ingest(capsys, "source", "--describe", "g.toml").code == 0
-    many = lines + "".join(entry.format(f"x-E-{number:04}") for number in range(12))
+    many = lines + "".join(entry.format(f"x-E-{number:04}") for number in range(1, 13))
     (place / "h.toml").write_text(many)
     make_source(place / "third", {"x": b"xx"})
     done = ingest(capsys, "third", "--describe", "h.toml")
     assert done.code == 2
-    assert "x-E-0009 and 2 more" in done.err
+    assert "x-E-0010 and 2 more" in done.err
 
 
 def test_a_withdrawn_item_is_nothing_to_be_made_from(

@@ -170,7 +170,7 @@ def test_lacking_parts_are_refused_by_the_schema() -> None:
         ("statement", None, True),
         ("statement", "sealed", True),
         ("statement", "confidential", True),
-        ("statement", "restricted", False),
+        ("statement", "restricted", True),
         ("statement", "public", False),
     ],
 )

@@ -65,10 +65,12 @@ def test_other_keys_open_nothing_and_that_is_no_success(scene: Scene, key: str) 
     scene.take()
     done = check(scene, key=key)
     assert done.code == 3
-    assert "none of these keys opens it" in done.out
+    told = "opens the witness's identity; not the statement"
+    assert (told if key == "identity" else "none of these keys opens it") in done.out
     assert "0 of 1 secret item opens" in done.err
     (one,) = check(scene, "--json", key=key).json["items"]
     assert (one["opens"], one["problem"]) == (None, None)
+    assert one["identity"] is (True if key == "identity" else None)
 
 
 @pytest.mark.parametrize(

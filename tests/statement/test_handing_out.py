@@ -300,7 +300,7 @@ def test_what_was_amended_since_counts(scene: Scene) -> None:
 def test_an_item_that_was_said_to_be_a_statement_later_is_one(scene: Scene) -> None:
     make_source(scene.base / "notes", {"n.txt": b"x"})
     assert scene.run("ingest", scene.base / "notes", "--case", CASE, "--unsigned").code == 0
-    values = {"confidentiality": "restricted", "consent": {"media": "no", "court": "yes"}}
+    values = {"confidentiality": "public", "consent": {"media": "no", "court": "yes"}}
     wanted = Wanted(reason="it is one", kind="statement", set=values)
     amend(scene.vault, scene.item(), wanted, NOW, policy=load_policy("default"))
     for more, code in (((), 4), (("--for", "media"), 4), (("--for", "court"), 0)):
@@ -324,7 +324,7 @@ def test_a_catalog_that_forgot_a_witness_s_no_lets_nothing_out(scene: Scene) -> 
     """The amendment is in the log: the index doesn't decide."""
     make_source(scene.base / "notes", {"n.txt": b"x"})
     assert scene.run("ingest", scene.base / "notes", "--case", CASE, "--unsigned").code == 0
-    values = {"confidentiality": "restricted", "consent": {"media": "yes", "court": "yes"}}
+    values = {"confidentiality": "public", "consent": {"media": "yes", "court": "yes"}}
     said = Wanted(reason="it is one", kind="statement", set=values)
     amend(scene.vault, scene.item(), said, NOW, policy=load_policy("default"))
     withheld = Wanted(reason="said later", set={"consent": {"media": "no", "court": "yes"}})
@@ -355,7 +355,7 @@ def test_a_statement_that_was_taken_over_is_still_one(scene: Scene) -> None:
     assert check_logs(scene.vault).problems == ()
 
 
-@pytest.mark.parametrize("open_to", ["restricted", ""])
+@pytest.mark.parametrize("open_to", ["public", ""])
 def test_nor_is_one_in_clear_another_thing_in_another_house(scene: Scene, open_to: str) -> None:
     said = {"witness_code": "W-07", "title": "Peregrina", "case": "x", "consent": {"media": "no"}}
     said |= {"confidentiality": open_to} if open_to else {}

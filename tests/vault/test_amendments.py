@@ -983,7 +983,7 @@ def test_a_statement_of_which_nobody_said_who_may_see_it_is_not_written_in_clear
     assert (done.code, "command line" in done.err) == (2, True), done.err
     assert holds(Path(filled.path), "Xochiquetzal") == []
     (tmp_path / "form.toml").write_text(
-        'kind = "statement"\ntitle = "Xochiquetzal"\nconfidentiality = "restricted"\n'
+        'kind = "statement"\ntitle = "Xochiquetzal"\nconfidentiality = "public"\n'
     )
     assert amend(capsys, ITEM, "--form", "form.toml").code == 0
     done = amend(capsys, ITEM, "--remove", "confidentiality")

@@ -327,6 +327,9 @@ def test_a_replica_is_a_vault_where_the_first_is_lost(
     before = run(capsys, "list", "--json").json["bags"]
     shutil.rmtree(two.path)
     shutil.copytree("second", two.path, symlinks=True)
+    told = run(capsys, "list")
+    assert (told.code, "is a replica, no vault" in told.err) == (5, True)
+    os.unlink(os.path.join(two.path, "archiver-replica.json"))
     after = run(capsys, "list", "--json").json["bags"]
     assert [one["id"] for one in after] == [one["id"] for one in before]  # type: ignore[attr-defined]
     assert verify(capsys).code == 0

@@ -53,7 +53,9 @@ def test_the_other_direction_is_found(filled: Vault, tmp_path: Path, capsys: Cap
     assert "made_into" not in run(capsys, "show", "a-E-0001", "--json").json
     assert made("a-E-0001") == ["a-E-0002", "b-E-0001"]
     assert made("a-E-0002") == ["b-E-0001"]
-    assert made("b-E-0001") == made("a-E-0099") == made("x' OR 1=1") == []
+    assert made("b-E-0001") == []
+    for unknown in ("a-E-0099", "x' OR 1=1"):
+        assert run(capsys, "search", "--made-from", unknown).code == 2
     shown = run(capsys, "show", "a-E-0001", "--made-into")
     assert "  made into:\n    a-E-0002\n    b-E-0001\n" in shown.out
     told = run(capsys, "show", "a-E-0001", "--made-into", "--json").json["made_into"]
