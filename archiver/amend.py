@@ -22,13 +22,16 @@ from typing import Any
 
 from archiver.catalog.fulltext import remove_words
 from archiver.catalog.model import SEALED, Item, is_item
+from archiver.consent import check_code
 from archiver.custody import Event
 from archiver.describe.amendment import (
     MAX_AMENDMENTS,
+    SEALED_ENDING,
     Amendment,
     apply_amendment,
     record_name,
 )
+from archiver.describe.description import MAX_DESCRIPTION_BYTES
 from archiver.describe.fields import SECRET, fields_of
 from archiver.describe.graph import in_order, sources_of
 from archiver.describe.values import FieldError, check_fields
@@ -49,11 +52,12 @@ from archiver.pki.keyring import SigningKey
 from archiver.policy import Policy
 from archiver.signing import sign_manifest
 from archiver.vault import Vault
-from archiver.vault.amendments import Told, directory_of, tell
+from archiver.vault.amendments import Told, amendments_told, directory_of, tell
 from archiver.vault.derivations import lineage
 from archiver.vault.derived import forget_derived
 from archiver.vault.log import read_links
 from archiver.vault.records import Records, writing
+from archiver.vault.sealed import other_than_the_log, refuse_changed
 from archiver.verify.amendments import SIGNATURE_ENDING
 
 __all__ = ["Amended", "Wanted", "amend"]
@@ -105,7 +109,7 @@ def amend(
     with writing(vault, f"amend {item.item}", wait_seconds) as records:
         records.require(item.case)
         _refuse_links(vault, item.item)
-        _refuse_forgotten(vault, item.case)
+        records.refuse_forgotten(item.case)
         found = records.catalog.item(item.item)
         if found is None or found.state != SEALED:
             raise NotFoundError(
@@ -113,6 +117,7 @@ def amend(
                 hint=_("See 'archiver show {item}'.").format(item=item.item),
             )
         told = tell(vault, records.catalog, found)
+        _refuse_other_index(vault, found, told)
         if told.problem:
             raise LogError(
                 _("{item} can't be amended: {reason}").format(item=item.item, reason=told.problem),
@@ -130,6 +135,20 @@ def amend(
         return made
 
 
+def _refuse_other_index(vault: Vault, item: Item, told: Told) -> None:
+    """An index that somebody has changed must not let the words of a secret item be written in
+    clear, or a record that doesn't follow the last. Raises CatalogError, LogError.
+    """
+    refuse_changed(vault, [item])
+    log = amendments_told(vault, item)
+    described = item.detail.get("description")
+    path = str(described.get("path", "")) if isinstance(described, dict) else ""
+    secret = path.endswith(SEALED_ENDING) or any(one.secret for one in log)
+    known = [one.sha256 for one in told.amendments]
+    if secret != told.secret or known != [one.sha256 for one in log]:
+        raise other_than_the_log(vault, item.item)
+
+
 def _refuse_links(vault: Vault, item: str) -> None:
     """What is written must lie in the vault. Raises VaultError."""
     directory = directory_of(vault, item)
@@ -140,19 +159,6 @@ def _refuse_links(vault: Vault, item: str) -> None:
             raise VaultError(
                 _("{path} is not a directory, so nothing can be added to it").format(path=path),
                 hint=_("See 'archiver events verify'; take it away yourself."),
-            )
-
-
-def _refuse_forgotten(vault: Vault, case: str) -> None:
-    """A vault that was put back from an old copy has forgotten numbers; a replica has not."""
-    own = os.lstat(vault.log_path(case)).st_size
-    for place in vault.replicas():
-        if not place.reachable() and place.log_size(case) > own:
-            raise LogError(
-                _("{name} knows more of {case} than the vault does").format(
-                    name=place.name, case=case
-                ),
-                hint=_("Was the vault put back from an old copy? See docs/vault.md, Replicas."),
             )
 
 
@@ -180,6 +186,8 @@ def _amendment(
         values = check_fields(given, fields_of(kind))
     except FieldError as problem:
         raise UsageError(problem.message, hint=problem.hint) from problem
+    if "witness_code" in values:
+        check_code(str(values["witness_code"]))
     if values.get("case", item.case) != item.case:
         raise UsageError(
             _("{item} belongs to the case {case}, and stays there").format(
@@ -234,6 +242,12 @@ def _fits(told: Told, amendment: Amendment, kind: str) -> None:
             raise FormatError(_("unknown key {key}").format(key=min(unknown)))
         return
     now = told.history.now if told.history else None
+    for key in amendment.remove:
+        if now is None or key not in now.values:
+            raise FormatError(
+                _("there is no {key} to remove").format(key=key),
+                hint=_("See 'archiver show {item}'.").format(item=amendment.item),
+            )
     after = apply_amendment(now, amendment)
     if now is not None and after.values == now.values:
         raise FormatError(
@@ -273,6 +287,11 @@ def _write(
     secret: bool,
 ) -> Amended:
     data = amendment.to_bytes()
+    if len(data) > MAX_DESCRIPTION_BYTES:
+        raise UsageError(
+            _("the amendment is too long"),
+            hint=_("Say less, or put what it says into a file of its own."),
+        )
     if secret:
         data = _sealed(data, policy)
     signature = sign_manifest(data, signer, amendment.at) if signer else None

@@ -29,6 +29,7 @@ from archiver.storage import Storage
 from archiver.vault import Vault
 from archiver.vault.amendments import file_problem, files_of
 from archiver.vault.records import Records, reading, writing
+from archiver.vault.sealed import Trusted
 
 __all__ = [
     "AuditOptions",
@@ -114,11 +115,12 @@ def audit(
 
     What can't be checked is told as such and never ends the run. A replica that can't be
     reached is passed over, and so is a case whose log isn't what it was: it can't be said
-    what it holds. ``clock`` gives aware times.
+    what it holds. ``clock`` gives aware times. Raises, once all else was checked, CatalogError
+    or LogError for a case of which the catalog says something else than the log.
     """
-    limits = _Limits(options)
+    limits, trusted = _Limits(options), Trusted(vault)
     lanes = [
-        _Lane(vault, places, options, clock, limits, progress)
+        _Lane(vault, places, options, clock, limits, trusted, progress)
         for places in _by_disk([vault.storage(), *vault.replicas()])
     ]
     waiting: list[tuple[Checked, datetime]] = []
@@ -133,6 +135,8 @@ def audit(
                 yield from _write_down(vault, waiting, options.wait_seconds)
                 waiting, flushed = [], time.monotonic()
     yield from _write_down(vault, waiting, options.wait_seconds)
+    for problem in trusted.problems:
+        raise problem
 
 
 class _Limits:
@@ -171,9 +175,11 @@ class _Lane:
         options: AuditOptions,
         clock: Callable[[], datetime],
         limits: _Limits,
+        trusted: Trusted,
         progress: Progress | None,
     ) -> None:
         self._vault, self._options, self._limits = vault, options, limits
+        self._trusted = trusted
         self._places, self._clock = {one.name: one for one in places}, clock
         self._before = clock() - (options.every or timedelta())
         self._paced = options.rate_bytes is not None
@@ -183,6 +189,8 @@ class _Lane:
     def next(self) -> Due | None:
         """The next to check, or None at the end. Asks the catalog: for one thread only."""
         for due in self._due:
+            if not self._trusted.has(due.item.case):
+                continue
             if self._limits.allow(due.item.size_bytes):
                 return due
             return None

@@ -20,6 +20,7 @@ from archiver.storage import Storage
 from archiver.vault import Vault
 from archiver.vault.amendments import file_problem, files_of
 from archiver.vault.records import writing
+from archiver.vault.sealed import refuse_changed
 
 __all__ = [
     "LostFile",
@@ -47,6 +48,7 @@ class Plan:
 
 
 def plan_repair(
+    vault: Vault,
     item: Item,
     places: Sequence[Storage],
     *,
@@ -55,8 +57,10 @@ def plan_repair(
     """Read every copy of an item, and say what there is to do. Changes nothing.
 
     ``places`` are the vault's own and the replicas that can be reached. Raises
-    NoIntactReplicaError where something is broken and no copy is good.
+    NoIntactReplicaError where something is broken and no copy is good, CatalogError and LogError
+    where it can't be told what was sealed.
     """
+    refuse_changed(vault, [item])
     states = [
         (one, check_copy(one, item, progress=progress).result)
         for one in places

@@ -25,6 +25,7 @@ from archiver.storage.local import LocalStorage, prepare_directory
 from archiver.vault import Vault
 from archiver.vault.amendments import file_problem, files_of
 from archiver.vault.records import reading, writing
+from archiver.vault.sealed import Trusted
 
 __all__ = ["Copied", "add_replica", "sync"]
 
@@ -89,17 +90,23 @@ def sync(
     """Copy to each of ``places`` what it has not yet, one bag after the other.
 
     What fails is told, and the next is done. ``clock`` gives aware times. Raises LockedError
-    where another process is copying.
+    where another process is copying; once all else was done, CatalogError or LogError for a
+    case of which the catalog says something else than the log.
     """
+    trusted = Trusted(vault)
     with vault.copying("replica sync", wait_seconds):
         for place in places:
             for item in _pending(vault, place):
+                if not trusted.has(item.case):
+                    continue
                 copied = _copy(vault, place, item.case, item, progress)
                 if not copied.problem:
                     _write_down(vault, copied, clock(), wait_seconds)
                 yield copied
             yield from _bring_up(vault, place)
             yield from _keep_logs(vault, place)
+    for problem in trusted.problems:
+        raise problem
 
 
 def _bring_up(vault: Vault, place: Storage) -> Iterator[Copied]:

@@ -110,6 +110,12 @@ class Queries:
             question = question.where(tuple_(BAGS.c.case_name, BAGS.c.number) > place)
         return self._items(question)
 
+    def count_sealed(self, case: str) -> int:
+        """How many items of ``case`` are sealed."""
+        wanted = (BAGS.c.case_name == case) & (BAGS.c.state == SEALED)
+        (row,) = self._rows(select(func.count().label("count")).select_from(BAGS).where(wanted))
+        return int(row.count)
+
     def items(self, *, case: str = "", after: str = "") -> Iterator[Item]:
         """All, or those of a case, in order, page by page."""
         while page := self.page(case=case, after=after):

@@ -63,7 +63,7 @@ def load_recipients(given: Sequence[str], from_policy: Sequence[str]) -> tuple[s
         if not os.path.isfile(one):
             if os.sep in one or one.endswith((".age", ".txt", ".pub", ".key")):
                 raise UsageError(
-                    _("there is no file {path}").format(path=one),
+                    _("there is no recipient file {path}").format(path=one),
                     hint=_("Name a recipient, age1…, or a file of them."),
                 )
             found.append(parse_recipient(one))

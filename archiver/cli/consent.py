@@ -213,6 +213,7 @@ def permission_for(
     )
     from archiver.receipt import check_purpose
     from archiver.statement.opening import described
+    from archiver.vault.sealed import refuse_changed
 
     if not purpose:
         if identity or asked or confirmed_by:
@@ -229,6 +230,7 @@ def permission_for(
         confirmed_by=check_code(confirmed_by) if confirmed_by else "",
     )
     refuse_without(vault, item, by_hand)
+    refuse_changed(vault, [item])
     if not is_statement(vault, item):
         return by_hand
     found, known = None, is_described(vault, item)

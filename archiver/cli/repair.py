@@ -43,7 +43,7 @@ def repair_item(opened: Any, item: str, output: Output, *, yes: bool) -> int:
 
     one, places = _copies(opened, item, output)
     progress = progress_for(quiet=False)
-    plan = plan_repair(one, places, progress=progress)
+    plan = plan_repair(opened, one, places, progress=progress)
     progress.clear()
     for place in plan.undecided:
         text = _("{item} ({place}): can't be read now; it is left as it is")

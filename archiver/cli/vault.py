@@ -71,6 +71,7 @@ def item_or_bag(wanted: str, vault: Any) -> tuple[str, Any]:
     amended, or withdrawn, since. Raises ArchiverError.
     """
     from archiver.vault.records import reading
+    from archiver.vault.sealed import refuse_changed
 
     there = os.path.exists(wanted)
     if vault is None:
@@ -82,6 +83,7 @@ def item_or_bag(wanted: str, vault: Any) -> tuple[str, Any]:
         if item is None and there:
             return wanted, None
         item = find_item(records, wanted)
+    refuse_changed(vault, [item])
     return vault.bag_path(item.case, item.item), item
 
 

@@ -219,9 +219,7 @@ def apply_amendment(now: Description | None, one: Amendment) -> Description:
     kind = one.kind or (now.kind if now else "")
     before = dict(now.values) if now else {}
     for key in one.remove:
-        if key not in before:
-            raise FormatError(_("there is no {key} to remove").format(key=key))
-        del before[key]
+        before.pop(key, None)  # of a secret item nobody could tell whether it was there
     try:
         values = check_fields(one.set, fields_of(kind))
     except FieldError as problem:

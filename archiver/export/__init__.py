@@ -59,6 +59,7 @@ from archiver.storage import Storage
 from archiver.vault import Vault
 from archiver.vault.amendments import amendments_told, files_of, read_record
 from archiver.vault.records import writing
+from archiver.vault.sealed import refuse_changed
 from archiver.verify import VerifyOptions, verify_bag
 
 __all__ = ["ExportRequest", "Exported", "export", "form_of"]
@@ -191,6 +192,7 @@ class _Run:
                 _("{item} has no bag: it was never sealed").format(item=item.item),
                 hint=_("See 'archiver show {item}'.").format(item=item.item),
             )
+        refuse_changed(self.vault, [item])
         digest = item.detail.get("tag_manifest_sha512")
         if not isinstance(digest, str) or len(digest) != 128:
             raise LogError(

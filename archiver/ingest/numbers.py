@@ -23,7 +23,6 @@ from archiver.errors import (
     AlreadyExistsError,
     ArchiverError,
     FormatError,
-    LogError,
     SourceError,
     VaultError,
     storage_error,
@@ -101,7 +100,7 @@ def _known(items: Sequence[Item], options: IngestOptions) -> Item | None:
 
 def _allot(records: Records, case: str, keys: Sequence[str], now: datetime) -> dict[str, Item]:
     """The next numbers, in the log before anything else is done."""
-    _refuse_forgotten(records.vault, case)
+    records.refuse_forgotten(case)
     first = records.catalog.next_number(case)
     names = [item_name(case, number) for number in range(first, first + len(keys))]
     for name in names:
@@ -112,20 +111,6 @@ def _allot(records: Records, case: str, keys: Sequence[str], now: datetime) -> d
     ]
     records.append(case, [Event(type="ingestion start", at=now, detail=one) for one in details])
     return {one.key: one for one in records.catalog.named(names)}
-
-
-def _refuse_forgotten(vault: Vault, case: str) -> None:
-    """A vault that was put back from an old copy has forgotten numbers; a replica has not."""
-    own = vault.log_path(case)
-    size = os.lstat(own).st_size if os.path.lexists(own) else 0
-    for place in vault.replicas():
-        if not place.reachable() and place.log_size(case) > size:
-            raise LogError(
-                _("{name} knows more of {case} than the vault does").format(
-                    name=place.name, case=case
-                ),
-                hint=_("Was the vault put back from an old copy? See docs/vault.md, Replicas."),
-            )
 
 
 def _check_free(path: str) -> None:

@@ -22,6 +22,8 @@ from archiver.i18n import N_, _
 
 __all__ = ["CaseLog", "read_links"]
 
+_NOT_NEXT = N_("the event does not follow from the one before it")
+
 
 class CaseLog:
     """The log at ``path``, from ``position`` on. ``torn`` are bytes behind the last whole
@@ -52,9 +54,10 @@ class CaseLog:
             raise self._unreadable(error) from error
         return self.position.lines == 0 or line_digest(line) == self.position.head
 
-    def read(self) -> Iterator[Link]:
-        """The events behind the position, which goes on with each. Raises LogError where the
-        chain is broken, StorageError.
+    def read(self, only: bytes = b"") -> Iterator[Link]:
+        """The events behind the position, which goes on with each; of those whose line hasn't
+        ``only`` in it no more than the chain is checked. Raises LogError where that is broken,
+        StorageError.
         """
         try:
             for line in self._lines():
@@ -63,10 +66,15 @@ class CaseLog:
                         raise FormatError(N_("the event is too long"))
                     self.torn = line
                     return
+                if only and only not in line:
+                    if f'"prev":"{self.position.head}"'.encode() not in line:
+                        raise FormatError(_NOT_NEXT)
+                    self._advance(line)
+                    continue
                 link = parse_event(line)
                 if link.seq != self.position.lines + 1 or link.prev != self.position.head:
-                    raise FormatError(N_("the event does not follow from the one before it"))
-                self._advance(link, line)
+                    raise FormatError(_NOT_NEXT)
+                self._advance(line)
                 yield link
         except FormatError as error:
             raise self.broken(self.position.lines + 1, error) from error
@@ -101,9 +109,9 @@ class CaseLog:
         except FileNotFoundError:
             return
 
-    def _advance(self, link: Link, line: bytes) -> None:
+    def _advance(self, line: bytes) -> None:
         self.position = Position(
-            lines=link.seq,
+            lines=self.position.lines + 1,
             size=self.position.size + len(line),
             tail=len(line),
             head=line_digest(line),
@@ -129,8 +137,8 @@ class CaseLog:
                 sync_directory(os.path.dirname(self.path))
         except OSError as error:
             raise storage_error(error, self.path) from error
-        for link, line in chain:
-            self._advance(link, line)
+        for _link, line in chain:
+            self._advance(line)
         return [link for link, _line in chain]
 
     def _set_aside(self, next_event: Event) -> Event:

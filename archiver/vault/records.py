@@ -82,10 +82,25 @@ class Records:
             if _size(log.path) > log.position.size:
                 yield log
 
+    def refuse_forgotten(self, case: str) -> None:
+        """A vault that was put back from an old copy has forgotten numbers, amendments, what
+        a witness withdrew; a replica has not. Another event would fork the log for good.
+        """
+        own = _size(self.vault.log_path(case))
+        for place in self.vault.replicas():
+            if not place.reachable() and place.log_size(case) > own:
+                raise LogError(
+                    _("{name} knows more of {case} than the vault does").format(
+                        name=place.name, case=case
+                    ),
+                    hint=_("Was the vault put back from an old copy? See docs/vault.md, Replicas."),
+                )
+
     def append(self, case: str, events: Sequence[Event]) -> None:
         """Write events down: in the log, synced, then in the catalog. Raises StorageError;
         then the log is as it was. The caller is the vault's writer.
         """
+        self.refuse_forgotten(case)
         log = self.log(case)
         take_in(self.catalog, log)
         # What couldn't be taken in again is not written: it would break the log for good.

@@ -445,7 +445,7 @@ def test_too_much_at_once(scene: Scene) -> None:
         (["--policy", "statement"], "1 signature is required; keys that were given: 0"),
         (["--identity", "/nonexistent/x"], "No such file"),
         (["--files-from", "/nonexistent/x"], "No such file"),
-        (["--recipient", "/nonexistent/x"], "there is no file"),
+        (["--recipient", "/nonexistent/x"], "no recipient file"),
     ],
 )
 def test_options_that_make_no_sense(scene: Scene, more: list[str], message: str) -> None:
