@@ -159,7 +159,6 @@ def test_an_item_that_nobody_has_described_is_given_its_kind_once() -> None:
         ({"set": {"title": "\x1b[2J"}}, "control characters"),
         ({"set": {"witness_code": "W-07"}}, "unknown key"),
         ({"set": {"reencoded": True}}, "canonical form"),
-        ({"remove": ("place",)}, "no place to remove"),
         ({"set": {"size": 3}}, "filled in by the program"),
     ],
 )
