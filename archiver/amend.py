@@ -127,6 +127,8 @@ def amend(
         amendment, kind = _amendment(records, found, told, wanted, now)
         secret = told.secret or apply_amendment(told.now, amendment).is_secret
         hides = secret and not told.secret
+        if secret:
+            _refuse_readerless(policy)
         if hides:  # a kill behind the log would leave its pictures for good
             forget_derived(vault, item.item)
         made = _write(records, found, amendment, kind, policy, signer, secret=secret)
@@ -256,21 +258,26 @@ def _fits(told: Told, amendment: Amendment, kind: str) -> None:
         )
 
 
+def _refuse_readerless(policy: Policy) -> None:
+    """Raises PolicyError where ``policy`` doesn't say for whom what is secret is encrypted."""
+    if not policy.encryption.recipients:
+        raise PolicyError(
+            _("policy {name}: nothing can be encrypted yet, and this item is secret").format(
+                name=policy.name
+            ),
+            hint=_("Nothing was done. Give --policy FILE.toml, one with [encryption] recipients."),
+        )
+
+
 def _sealed(data: bytes, policy: Policy) -> bytes:
     """``data`` encrypted for those who may read secret items. Raises PolicyError.
 
     The one place where a record of a secret item is made unreadable before it touches the
     disk; without it there is no such record.
     """
-    recipients = policy.encryption.recipients
-    if recipients:
-        return encrypt_bytes(data, dict.fromkeys((*recipients, *policy.encryption.escrow)))
-    raise PolicyError(
-        _("policy {name}: nothing can be encrypted yet, and this item is secret").format(
-            name=policy.name
-        ),
-        hint=_("Nothing was done. Give --policy FILE.toml, one with [encryption] recipients."),
-    )
+    _refuse_readerless(policy)
+    rules = policy.encryption
+    return encrypt_bytes(data, dict.fromkeys((*rules.recipients, *rules.escrow)))
 
 
 # -- how it is written

@@ -24,7 +24,7 @@ from archiver.errors import (
     VaultError,
     storage_error,
 )
-from archiver.filesystem import replace_file, write_new_file
+from archiver.filesystem import read_regular, replace_file, write_new_file
 from archiver.findings import VerificationError
 from archiver.i18n import _
 from archiver.pki.anchors import Anchors, Standing, judge_signer
@@ -79,8 +79,7 @@ def read_signature(path: str) -> bytes:
 
 def _read_given(path: str, limit: int) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(limit + 1)
+        return read_regular(os.path.realpath(path), limit + 1)
     except OSError as error:
         text = _("{path}: {reason}").format(path=path, reason=error.strerror or str(error))
         if isinstance(error, FileNotFoundError):

@@ -132,7 +132,8 @@ def _run(
         )
     except (OSError, ValueError) as error:
         absent = isinstance(error, FileNotFoundError)
-        reason = "absent" if absent else f"it can't be started: {error}"
+        why = getattr(error, "strerror", None) or type(error).__name__  # without its path
+        reason = "absent" if absent else f"it can't be started: {why}"
         return ScanResult(result=NOT_SCANNED, scanner=scanner, reason=reason[:200])
     try:
         code = _waited(process, seconds, waiting)

@@ -215,7 +215,11 @@ def settle_originals(
 
 def _left(originals: Sequence[tuple[Plain, str]]) -> list[tuple[Plain, str]]:
     """Each once, though it may have been given twice."""
-    by_path = {os.path.abspath(plain.path): (plain, digest) for plain, digest in originals}
+    by_path = {
+        os.path.abspath(plain.path): (plain, digest)
+        for plain, digest in originals
+        if plain.path  # what came through standard input lies nowhere
+    }
     return [one for path, one in by_path.items() if os.path.lexists(path)]
 
 

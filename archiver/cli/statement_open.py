@@ -22,7 +22,7 @@ from archiver.cli.described import (
 from archiver.cli.options import json_option, passphrase_option, quiet_option
 from archiver.cli.output import Output, count_files, human_size, printable
 from archiver.cli.vault import catalog_option, find_vault, item_or_bag, vault_option
-from archiver.errors import ArchiverError, FormatError, UsageError
+from archiver.errors import ArchiverError, DestinationError, FormatError, UsageError
 from archiver.i18n import _
 from archiver.secrecy import guarded
 
@@ -93,6 +93,7 @@ def add_open(app: typer.Typer) -> None:
         opened = find_vault(vault, catalog) if named else None
         if destination not in ("", "-"):
             refuse_place(destination, opened)
+            _refuse_watched(destination)
         checked = _checked(wanted, opened, output, damaged=damaged)
         with guarded(), checked as (tree, code, item):
             identities = load_identities(identity, passphrase_file)
@@ -104,6 +105,19 @@ def add_open(app: typer.Typer) -> None:
             if destination != "-":
                 _tell(statement, since, destination, output, as_json=as_json)
         return since.code
+
+
+def _refuse_watched(destination: str) -> None:
+    """What is put there would be sealed in clear, for good. Raises DestinationError."""
+    from archiver.cli.watch_status import is_watched
+
+    if is_watched(os.path.realpath(destination)):
+        raise DestinationError(
+            _("{path} lies in a watched folder: it would be archived in clear").format(
+                path=destination
+            ),
+            hint=_("Plain text has no place there: choose another destination."),
+        )
 
 
 @contextmanager
@@ -197,6 +211,11 @@ def _opened(tree: BagTree, code: str, identities: Identities, destination: str) 
         raise FormatError(_("the bag tells of another witness than the statement in it"))
     if destination == "-":
         sys.stdout.flush()
+        if sys.stdout.isatty():
+            raise UsageError(
+                _("a file's bytes don't go to a terminal"),
+                hint=_("They may be a stranger's: lead them into a file or a program, or -o DIR."),
+            )
         write_single(tree, opened.contents, identities, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     elif destination:

@@ -141,6 +141,11 @@ class _Making:
         statement, found = self._statement, {}
         if statement.identity is not None:
             record = identity_record(self._case, statement.code, statement.identity)
+            if len(record) > MAX_RECORD_BYTES:  # it could not be opened again
+                raise UsageError(
+                    _("the identity form is too long"),
+                    hint=_("Say less, or put it into a file of the statement."),
+                )
             found[IDENTITY_PATH] = self._write(IDENTITY_PATH, record, self._keys.identity)
         self.tag_files[DESCRIPTION_PATH] = encrypt_bytes(
             statement.description.to_bytes(), self._keys.statement

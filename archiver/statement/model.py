@@ -101,7 +101,7 @@ def check_keys(
             _("nobody was named who may read the statement"),
             hint=_("Give --recipient age1…, or [encryption] recipients in the policy."),
         )
-    if not keys.escrow and not without_escrow:
+    if not set(keys.escrow) - set(keys.readers) and not without_escrow:
         raise UsageError(
             _("no escrow recipient was named: who loses a key loses the statement"),
             hint=_("Give --escrow age1…, or [encryption] escrow in the policy, or --no-escrow."),

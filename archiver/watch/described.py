@@ -13,8 +13,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,6 +40,10 @@ _STATEMENT = "statement"
 """Of these a person has to say who may read them, and who the witness is."""
 FORM_PATH = "metadata/description.toml"
 """Where a form that wasn't understood is in its bag, byte for byte."""
+
+_ENDINGS = (DESCRIPTION, DESCRIPTION.upper(), DESCRIPTION.title(), DESCRIPTION + b".txt")
+_LIKE_A_FORM = re.compile(rb"\.to?ml(\.[a-z0-9~]{1,4})?~?$", re.IGNORECASE)
+"""A name that a form may have, its backup copy and what an editor makes of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +78,7 @@ class SideCars:
         forms = [
             one.path
             for one in unit.members
-            if one.path.lower().endswith(DESCRIPTION)
-            and one.fingerprint.size_bytes <= MAX_DESCRIPTION_BYTES
+            if _LIKE_A_FORM.search(one.path) and one.fingerprint.size_bytes <= MAX_DESCRIPTION_BYTES
         ]
         root = os.open(unit.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -107,7 +112,7 @@ class SideCars:
                 continue  # the same name, where case doesn't count
             if not stat.S_ISREG(found.st_mode):
                 return _odd()
-            if not path.endswith(DESCRIPTION) or path.removesuffix(DESCRIPTION) not in known:
+            if not _is_a_sidecar(path, known):
                 self.beat()
                 with suppress(OSError):
                     if self._is_held(_read(root, path)):
@@ -183,11 +188,30 @@ def has_form(root: int, paths: Sequence[bytes]) -> bool:
 
 
 def _meant(path: bytes) -> Iterator[bytes]:
-    """Where people put what describes the file at ``path``."""
-    stem = os.path.splitext(path)[0]
-    for base in dict.fromkeys((path, stem)):
-        for ending in (DESCRIPTION, DESCRIPTION.upper(), DESCRIPTION.title()):
-            yield base + ending
+    """Where people put what describes the file at ``path``: cameras write capitals, Macs take
+    letters and their accents apart, and editors of Windows add an ending that is not shown.
+    """
+    directory, slash, name = path.rpartition(b"/")
+    spelled = [one for base in (name, os.path.splitext(name)[0]) for one in _spellings(base)]
+    for base in dict.fromkeys(spelled):
+        for ending in _ENDINGS:
+            yield directory + slash + base + ending
+
+
+def _spellings(name: bytes) -> Iterator[bytes]:
+    text = os.fsdecode(name)
+    for one in (text, text.lower(), text.upper()):
+        yield os.fsencode(one)
+        if not text.isascii():
+            for form in ("NFC", "NFD"):
+                yield unicodedata.normalize(form, one).encode("utf-8", "surrogateescape")
+
+
+def _is_a_sidecar(path: bytes, known: Container[bytes]) -> bool:
+    """Whether it is one by its name, and is read as such."""
+    base = path.removesuffix(DESCRIPTION)
+    named = b"." in base.rpartition(b"/")[2].lstrip(b".")
+    return base != path and base in known and named
 
 
 def _odd() -> str:

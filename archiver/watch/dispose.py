@@ -10,6 +10,7 @@ between the reading and the end; and its name still leads to it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -26,6 +27,7 @@ from archiver.watch.units import digest_of_descriptor
 __all__ = ["NotTheSameError", "dispose"]
 
 _TRIES = 100
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotTheSameError(Exception):
@@ -62,7 +64,7 @@ def dispose(
                 if policy.originals == "delete":
                     os.unlink(name, dir_fd=at)
                     return N_("the original was deleted")
-                _move(at, name, _target(root_path, row, policy))
+                _move(at, name, root, root_path, directory, policy.move_to)
                 return N_("the original was moved")
             finally:
                 os.close(at)
@@ -83,19 +85,50 @@ def _check_name(at: int, name: bytes, descriptor: int, row: Row, *, renumbers: b
         raise NotTheSameError
 
 
-def _target(root_path: str, row: Row, policy: WatchPolicy) -> bytes:
-    place = os.path.join(os.fsencode(root_path), os.fsencode(policy.move_to))
-    return os.path.join(place, row.path)
-
-
-def _move(at: int, name: bytes, target: bytes) -> None:
-    """Replaces nothing: an original of the same name gets a number."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    source = os.fsencode(f"/proc/self/fd/{at}/") + name
-    for number in range(_TRIES):
-        end = b".%d" % number if number else b""
+def _target(root: int, root_path: str, directory: bytes, move_to: str) -> int:
+    """The directory to move to, made where it isn't there. Who may write into the watched
+    folder must not lead originals elsewhere: below it, and below ``move_to``, no link is
+    followed. Raises OSError.
+    """
+    base, inside = os.fsencode(move_to), os.fsencode(root_path).rstrip(b"/") + b"/"
+    base = base.removeprefix(inside)
+    if base.startswith(b"/"):
+        os.makedirs(base, exist_ok=True)
+        place, below = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), directory
+    else:
+        place, below = os.open(b".", _DIRECTORY, dir_fd=root), base + b"/" + directory
+    for part in below.split(b"/"):
+        if part in (b"", b"."):
+            continue
         try:
-            rename_no_replace(os.fsdecode(source), os.fsdecode(target + end))
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=place)
+            inner = os.open(part, _DIRECTORY, dir_fd=place)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                reason = _("below move_to is a link, or no directory: the original stays")
+                raise OSError(error.errno, reason) from error
+            raise
+        finally:
+            os.close(place)
+        place = inner
+    return place
+
+
+def _move(at: int, name: bytes, root: int, root_path: str, directory: bytes, move_to: str) -> None:
+    """Replaces nothing: an original of the same name gets a number."""
+    place = _target(root, root_path, directory, move_to)
+    try:
+        _rename(f"/proc/self/fd/{at}/", f"/proc/self/fd/{place}/", os.fsdecode(name))
+    finally:
+        os.close(place)
+
+
+def _rename(source: str, target: str, name: str) -> None:
+    for number in range(_TRIES):
+        end = f".{number}" if number else ""
+        try:
+            rename_no_replace(source + name, target + name + end)
         except FileExistsError:
             if number == _TRIES - 1:
                 raise

@@ -18,7 +18,7 @@ __all__ = ["DESCRIPTION", "TEMPORARY", "Rules", "is_hidden_work"]
 DESCRIPTION = b".toml"
 """``NAME.ext.toml`` beside ``NAME.ext`` describes it."""
 TEMPORARY = N_("a temporary name: still being written")
-_OWN = (b".archiver-staging-", b".archiver-watch-")
+_OWN = b".archiver-"
 _WILDCARDS = re.compile(r"[*?\[]")
 
 
