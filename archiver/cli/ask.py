@@ -90,6 +90,7 @@ class Interview:
             pass
         except KeyboardInterrupt:
             if self._may_be_kept():
+                self._keep()
                 self.talk.say("")
                 self.talk.say(
                     _("The answers are kept: the same command with --ask takes them up again.")
@@ -162,40 +163,46 @@ class Interview:
     # -- one field
 
     def _ask_field(self, one: Field) -> None:
+        """What was answered counts, wherever within it the questions are ended."""
         if one.key in self.answers:
             return
-        value = self._value(one)
-        if value is not None:
-            self.answers[one.key] = value
-
-    def _value(self, one: Field) -> Any:
-        """The answer; None where it is skipped."""
-        if one.type == "table":
+        if one.type in ("table", "tables"):
             self.talk.say(f"{_mark(one)}{_(one.label)} [{one.key}]:")
-            return self._table(one) or None
-        if one.type not in ("tables", "texts"):
-            return self._simple(one)
-        found: list[Any] = []
-        if one.type == "tables":
-            self.talk.say(f"{_mark(one)}{_(one.label)} [{one.key}]:")
-        while (entry := self._entry(one)) is not None:
-            found.append(entry)
-        return found or None
+        found: Any = {} if one.type == "table" else []
+        try:
+            if one.type == "table":
+                self._table(one, found)
+            elif one.type == "tables":
+                self._tables(one, found)
+            elif one.type == "texts":
+                while (text := self._simple(one)) is not None:
+                    found.append(text)
+            else:
+                found = self._simple(one)
+        finally:
+            if found not in (None, {}, []):
+                self.answers[one.key] = found
 
-    def _entry(self, one: Field) -> Any:
-        """One of a list; None where there are no more."""
-        return self._simple(one) if one.type == "texts" else self._table(one, ends=True) or None
+    def _tables(self, one: Field, found: list[dict[str, Any]]) -> None:
+        """Entries, until the first field of one is left out."""
+        while True:
+            entry: dict[str, Any] = {}
+            try:
+                self._table(one, entry, ends=True)
+            finally:
+                if entry:
+                    found.append(entry)
+            if not entry:
+                return
 
-    def _table(self, one: Field, *, ends: bool = False) -> dict[str, Any]:
-        """The answers of a table. ``ends``: its first field left out means that there is none."""
-        table: dict[str, Any] = {}
+    def _table(self, one: Field, table: dict[str, Any], *, ends: bool = False) -> None:
+        """Fill a table. ``ends``: its first field left out means that there is none."""
         for number, inner in enumerate(one.fields):
             value = self._simple(inner, indent="  ")
             if value is not None:
                 table[inner.key] = value
             elif ends and number == 0:
-                break
-        return table
+                return
 
     def _simple(self, one: Field, indent: str = "") -> Any:
         choices = f" ({', '.join(one.choices)})" if one.choices else ""

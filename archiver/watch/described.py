@@ -200,7 +200,8 @@ def _meant(path: bytes) -> Iterator[bytes]:
 
 def _spellings(name: bytes) -> Iterator[bytes]:
     text = os.fsdecode(name)
-    for one in (text, text.lower(), text.upper()):
+    stem, ending = os.path.splitext(text)
+    for one in (text, text.lower(), text.upper(), stem + ending.lower(), stem + ending.upper()):
         yield os.fsencode(one)
         if not text.isascii():
             for form in ("NFC", "NFD"):

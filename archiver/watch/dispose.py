@@ -107,7 +107,7 @@ def _target(root: int, root_path: str, directory: bytes, move_to: str) -> int:
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 reason = _("below move_to is a link, or no directory: the original stays")
-                raise OSError(error.errno, reason) from error
+                raise OSError(errno.EPERM, reason) from error
             raise
         finally:
             os.close(place)

@@ -365,6 +365,23 @@ class Sitting(Talk):
         return answer
 
 
+@pytest.mark.parametrize("end", [".", "^C"])
+def test_what_was_answered_of_a_table_counts_wherever_it_ends(draft: Draft, end: str) -> None:
+    def sit(**more: list[str]) -> Sitting:
+        return Sitting(kind=["absence"], confidentiality=["public"], at=["2026"], **more)
+
+    whole = [{"whom": "A", "at": "2026"}]
+    if end == ".":
+        found = Interview(sit(whom=["A", "."]), draft).run({"at": "now"})
+        assert found.values["asked"] == whole
+        found = Interview(sit(whom=["A"], reference=["."]), None).run({"at": "now"})
+        assert found.values["asked"] == whole
+        return
+    with pytest.raises(KeyboardInterrupt):
+        Interview(sit(whom=["A", "^C"]), draft).run({"at": "now"})
+    assert draft.load()[1]["asked"] == whole
+
+
 def test_a_conversation(draft: Draft) -> None:
     talk = Sitting(
         kind=["", "film", "absence"],

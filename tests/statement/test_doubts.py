@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +17,10 @@ import pytest
 from archiver.amend import Wanted, amend
 from archiver.consent import is_statement
 from archiver.describe import DESCRIPTION_PATH, Description
-from archiver.policy import load_policy
+from archiver.policy import ScanPolicy, load_policy
+from archiver.scan import scan_payload
 from archiver.vault.check import check_logs
+from tests.bag.making import ROOT
 from tests.helpers import Bag
 from tests.sealing import NOW, make_source
 from tests.statement.scene import CASE, FORM, ITEM, Scene
@@ -314,3 +318,62 @@ def test_a_description_says_whether_it_is_secret() -> None:
     said = {"confidentiality": "restricted"}
     assert Description.checked("statement", said).is_secret
     assert not Description.checked("video", said).is_secret
+
+
+def test_plain_text_is_not_opened_where_it_would_be_archived(
+    house: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.take()
+    inbox = house.base / "inbox"
+    inbox.mkdir()
+    words = ("--case", "w", "--unsigned", "--once")
+    assert house.run("watch", inbox, *words).code == 0
+    for place in (inbox / "opened", inbox / "deeper/opened"):
+        place.parent.mkdir(exist_ok=True)
+        done = house.run("statement", "open", ITEM, *key(house), "-o", place)
+        assert (done.code, "lies in a watched folder" in done.err) == (5, True), done.err
+    assert house.run("statement", "open", ITEM, *key(house), "-o", house.base / "out").code == 0
+
+
+def test_what_came_through_standard_input_lies_nowhere(scene: Scene) -> None:
+    form, who = scene.home / "form.toml", scene.home / "who.toml"
+    done = subprocess.run(
+        [sys.executable, "-m", "archiver", *scene.words("--remove-original", files=["-"])],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"},
+        input=b"I saw it.\n",
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, b"still lies there" in done.stderr) == (0, False), done.stderr
+    assert not form.exists()
+    assert not who.exists()
+
+
+def test_an_escrow_is_another_key(scene: Scene) -> None:
+    reader = scene.keys["reader"].recipient
+    words = scene.words()
+    words[words.index("--escrow") + 1] = reader
+    done = scene.run(*words)
+    assert (done.code, "no escrow recipient" in done.err) == (2, True), done.err
+
+
+def test_an_identity_that_could_not_be_opened_again(scene: Scene) -> None:
+    scene.write("who.toml", 'name = """x' + "\n" * 524_260 + 'x"""\n')
+    done = scene.run(*scene.words())
+    assert (done.code, "too long" in done.err) == (2, True), done.err
+    assert not list(Path(scene.vault.path, "bags").rglob("*-E-*"))
+
+
+def test_a_pipe_is_no_receipt(scene: Scene) -> None:
+    os.mkfifo(scene.base / "pipe")
+    assert scene.run("receipt", "import", scene.base / "pipe", "--paper").code != 0
+
+
+def test_a_scanner_s_place_is_not_told(tmp_path: Path) -> None:
+    scanner = tmp_path / "maria/scan.sh"
+    scanner.parent.mkdir()
+    scanner.write_text("#!/bin/sh\n")
+    (tmp_path / "data").mkdir()
+    found = scan_payload(str(tmp_path / "data"), ScanPolicy(command=(str(scanner), "{path}")))
+    assert "can't be started" in found.reason
+    assert "maria" not in found.reason

@@ -34,6 +34,8 @@ def test_what_is_left_out(path: bytes, left_out: bool) -> None:
 
 def test_directories_that_are_not_looked_at() -> None:
     rules = Rules(WatchPolicy(ignore=("cache",), originals="move", move_to="archived/"))
+    for own in (b".archiver-opening-0", b"a/.archiver-secret-0", b".archiver-staging-x"):
+        assert rules.skips(own)
     assert rules.skips(b"d/cache")
     assert rules.skips(b"archived")
     assert not rules.skips(b"d/archived")

@@ -106,6 +106,39 @@ def test_a_form_that_is_only_nearly_a_side_car_counts(house: House, inbox: Path,
     assert os.listdir(Path(done.bag, "data")) == ["a.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("v8", "v8.toml"),
+        (".hidden", ".hidden.toml"),
+        ("V7.MP4", "V7.mp4.toml"),
+        ("V7.MP4", "v7.mp4.toml"),
+        ("v7.mp4", "V7.MP4.toml"),
+        ("caf\u00e9.mp4", "cafe\u0301.mp4.toml"),
+        ("cafe\u0301.mp4", "caf\u00e9.mp4.toml"),
+        ("v1.mp4", "v1.mp4.toml.txt"),
+        ("v1.mp4", "v1.toml.txt"),
+    ],
+)
+def test_however_the_side_car_is_spelt(house: House, inbox: Path, name: str, form: str) -> None:
+    """A camera's capitals, a Mac's accents, the ending that an editor adds and Windows hides."""
+    (inbox / name).write_bytes(b"moving pictures")
+    (inbox / form).write_bytes(SECRET)
+    for asked in (unit(inbox, name), unit(inbox, form)):
+        (failed,) = take(house.sink(), [asked])
+        assert isinstance(failed, Failed), asked
+        assert "may be, that of something confidential" in failed.reason
+    assert (house.leaks(), house.states()) == ([], [])
+
+
+@pytest.mark.parametrize("form", ["v1.mp4.toml.bak", "v1.mp4.tml", "v1.mp4.toml~", "x.TOML.txt"])
+def test_a_copy_of_a_form_is_not_archived_in_clear(house: House, inbox: Path, form: str) -> None:
+    (inbox / form).write_bytes(SECRET)
+    (failed,) = take(house.sink(), [unit(inbox, form)])
+    assert isinstance(failed, Failed)
+    assert (house.leaks(), house.states()) == ([], [])
+
+
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory", "dangling"])
 def test_a_side_car_that_is_no_file_keeps_its_file_waiting(
     house: House, inbox: Path, kind: str

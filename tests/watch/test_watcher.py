@@ -144,6 +144,40 @@ def test_originals_go_once_the_bag_is_proved(scene: Scene, originals: str) -> No
     scene.oracle({b"d/a.txt": b"again"}, intact=False)
 
 
+@pytest.mark.parametrize("where", ["archived", "archived/d", "archived/d/e"])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_nobody_leads_an_original_elsewhere(scene: Scene, where: str, kind: str) -> None:
+    """Who may write into the folder can lay a link where originals are moved to."""
+    scene.policy = replace(QUICK, originals="move", move_to="archived")
+    path = Path(os.fsdecode(scene.write("d/e/a.txt", b"a")))
+    elsewhere = scene.base / "elsewhere"
+    elsewhere.mkdir()
+    (scene.inbox / where).parent.mkdir(parents=True, exist_ok=True)
+    if kind == "link":
+        (scene.inbox / where).symlink_to(elsewhere)
+    else:
+        (scene.inbox / where).write_bytes(b"")
+    scene.once()
+    scene.once()
+    assert path.read_bytes() == b"a"
+    assert list(elsewhere.rglob("*")) == []
+    row = scene.journal.at(b"d/e/a.txt")
+    assert row is not None
+    assert "below move_to is a link" in row.reason
+
+
+@pytest.mark.parametrize("kind", ["absolute", "inside"])
+def test_where_originals_are_moved_to(scene: Scene, kind: str) -> None:
+    place = scene.base / "far/away" if kind == "absolute" else scene.inbox / "old/ones"
+    scene.policy = replace(QUICK, originals="move", move_to=str(place))
+    scene.write("d/a.txt", b"a")
+    scene.write("b.txt", b"b")
+    scene.once()
+    scene.once()
+    assert (place / "d/a.txt").read_bytes() == b"a"
+    assert (place / "b.txt").read_bytes() == b"b"
+
+
 def test_an_original_that_is_not_what_was_archived_stays(scene: Scene) -> None:
     scene.policy = replace(QUICK, originals="delete", required_replicas=1)
     path = scene.write("a.txt", b"true")
