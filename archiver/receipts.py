@@ -206,6 +206,7 @@ def keep_receipt(vault: Vault, receipt: Receipt, signatures: Mapping[str, bytes]
     StorageError. The caller holds the vault's lock, and writes the event afterwards.
     """
     path = text_path(vault, receipt.case, receipt.identifier)
+    vault.refuse_links(os.path.relpath(os.path.dirname(path), vault.path))
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         for fingerprint, data in signatures.items():

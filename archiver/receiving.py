@@ -241,6 +241,7 @@ def _keep(
     """
     path = text_path(vault, receipt.case, receipt.identifier)
     digests = {}
+    vault.refuse_links(os.path.relpath(os.path.dirname(path), vault.path))
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):

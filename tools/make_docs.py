@@ -46,7 +46,7 @@ COMMANDS = (
     *(("incident", name) for name in ("list", "explain")),
     ("export",),
     ("statement",),
-    *(("statement", name) for name in ("new", "open", "key")),
+    *(("statement", name) for name in ("new", "open", "check", "key")),
     ("consent",),
     *(("consent", name) for name in ("show", "withdraw")),
     ("receipt",),

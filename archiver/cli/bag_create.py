@@ -14,6 +14,7 @@ from archiver.cli.describing import (
     describe_option,
     find_description,
     without_names,
+    without_path,
 )
 from archiver.cli.keys import require_signers
 from archiver.cli.options import (
@@ -307,7 +308,8 @@ def _create(
     if not described.secret:
         output.limited(plans[0].findings, _WARNINGS_SHOWN)
         for plan in plans:
-            refuse_plain(plan, policy)
+            with without_path():
+                refuse_plain(plan, policy)
     making = Making(request, policy, now, sealing, described, output, as_json=as_json, quiet=quiet)
     code = making.secret(plans, info) if described.secret else making.plain(plans, targets, info)
     described.used()

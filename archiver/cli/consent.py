@@ -129,7 +129,12 @@ def _add_withdraw(app: typer.Typer) -> None:
     def withdraw(
         item: Annotated[str, typer.Argument(metavar="ID", help=_("The item."), show_default=False)],
         reason: Annotated[
-            str, typer.Option("--reason", metavar="TEXT", help=_("Why, or how it was told."))
+            str,
+            typer.Option(
+                "--reason",
+                metavar="TEXT",
+                help=_("Why, or how it was told. It stands in the log: no names."),
+            ),
         ],
         scope: Annotated[
             list[str] | None,

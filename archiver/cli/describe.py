@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from archiver.cli.amend import add_amend
-from archiver.cli.options import json_option
+from archiver.cli.options import json_option, refuse_typo
 from archiver.cli.output import Output, printable
 from archiver.errors import AlreadyExistsError, UsageError, storage_error
 from archiver.i18n import _
@@ -33,6 +33,7 @@ class _DescribeGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         known = (*self.commands, *ctx.help_option_names)
         if args and args[0] not in known and not args[0].startswith("-") and _AMEND in known:
+            refuse_typo(args[0], self.commands)
             args = [_AMEND, *args]
         return super().parse_args(ctx, args)
 

@@ -29,6 +29,7 @@ __all__ = [
     "find_description",
     "load_quietly",
     "without_names",
+    "without_path",
 ]
 
 
@@ -137,6 +138,20 @@ def without_names(form: str) -> Iterator[None]:
         if sits_there() or not form or not _may_be_secret(form):
             raise
         raise error.without_names() from None
+
+
+@contextmanager
+def without_path() -> Iterator[None]:
+    """What is to lie nowhere in clear is told without its name to who isn't at a terminal."""
+    from archiver.errors import SourceError
+    from archiver.seal.plain import PlainSourceError
+
+    try:
+        yield
+    except PlainSourceError as error:
+        if sits_there():
+            raise
+        raise SourceError(error.reason, hint=error.hint) from None
 
 
 def _asked(

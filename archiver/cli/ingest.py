@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.cli.bag_sign import code_of_stamps, tell_stamps, wait_for_stamps
-from archiver.cli.describing import ask_option, describe_option, find_description
+from archiver.cli.describing import ask_option, describe_option, find_description, without_path
 from archiver.cli.keys import require_signers
 from archiver.cli.options import (
     identify_option,
@@ -185,10 +185,11 @@ def _plan(vault: Any, case: str, sources: list[str], form: str, *, encode_names:
 def _refuse_plain(plan: Any, sources: list[str], policy: Any) -> None:
     from archiver.seal.plain import refuse_plain, refuse_plain_bag
 
-    if plan is None:
-        refuse_plain_bag(sources[0], policy)
-    else:
-        refuse_plain(plan, policy)
+    with without_path():
+        if plan is None:
+            refuse_plain_bag(sources[0], policy)
+        else:
+            refuse_plain(plan, policy)
 
 
 def _take_in(

@@ -6,10 +6,13 @@ translated when they are made.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from typing import Any
 
 import typer
 
+from archiver.errors import UsageError
 from archiver.i18n import _
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "passphrases_option",
     "policy_option",
     "quiet_option",
+    "refuse_typo",
     "trust_option",
     "tsa_option",
     "tsa_root_option",
@@ -130,3 +134,18 @@ def json_option() -> Any:
 def quiet_option() -> Any:
     """``--quiet``."""
     return typer.Option("--quiet", "-q", help=_("No warnings, no progress."))
+
+
+def refuse_typo(word: str, commands: Iterable[str]) -> None:
+    """Of a group whose first word may be something else than a command: raises UsageError where
+    it is nearly one, and nothing that is there.
+    """
+    import difflib
+
+    if "-E-" not in word and not os.path.lexists(word):
+        near = difflib.get_close_matches(word, list(commands), 1, 0.7)
+        if near:
+            raise UsageError(
+                _("there is no command {word}").format(word=word),
+                hint=_("Did you mean {near}?").format(near=near[0]),
+            )

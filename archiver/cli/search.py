@@ -31,7 +31,7 @@ def add_search(app: typer.Typer, summary: str) -> None:
 
     @app.command(
         help=summary,
-        epilog=_("Example: archiver search niñ* 'plaza de armas' --kind video --since 2026-03"),
+        epilog=_("Example: archiver search 'niñ*' '\"plaza de armas\"' --since 2026-03"),
     )
     def search(
         words: Annotated[

@@ -16,6 +16,7 @@ from archiver.cli.options import (
     key_dir_option,
     key_option,
     passphrases_option,
+    refuse_typo,
     tsa_option,
     tsa_root_option,
 )
@@ -37,6 +38,7 @@ class _WatchGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            refuse_typo(args[0], self.commands)
             args = [_RUN, *args]
         return super().parse_args(ctx, args)
 

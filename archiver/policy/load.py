@@ -172,7 +172,8 @@ def _read(path: Path, fields: FieldCheck | None) -> tuple[PolicyFile, list[Mista
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise PolicyError(
-            _("policy {path} can't be read: {reason}").format(path=path, reason=_(reason))
+            _("policy {path} can't be read: {reason}").format(path=path, reason=_(reason)),
+            hint=_("Check the spelling of the path; that of a vault stands in its vault.toml."),
         ) from error
     try:
         parsed = TomlText(text)

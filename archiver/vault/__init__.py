@@ -127,6 +127,19 @@ class Vault:
         """Where the index of words lies: beside the catalog."""
         return f"{self.catalog.removesuffix('.sqlite')}.search.sqlite"
 
+    def refuse_links(self, directory: str) -> None:
+        """Raises VaultError where ``directory``, a path in the vault, leads elsewhere: what is
+        written there must lie in the vault.
+        """
+        place = self.path
+        for part in directory.split("/"):
+            place = os.path.join(place, part)
+            if os.path.islink(place):
+                raise VaultError(
+                    _("{path} is a link: a vault has none").format(path=place),
+                    hint=_("Put there what it leads to, and take the link away."),
+                )
+
     def storage(self) -> LocalStorage:
         """The vault's own copies, as a place like any other; its name is ""."""
         return OwnStorage("", self.path, self.identifier)
@@ -273,7 +286,8 @@ def create_vault(path: str, *, identifier: str, policy: str, catalog: str = "") 
         for name in (BAGS, CUSTODY):
             os.makedirs(os.path.join(path, name), mode=0o700, exist_ok=True)
         text = (
-            "# An archiver vault (docs/vault.md). Don't edit: its identifier is in its logs.\n"
+            "# An archiver vault (docs/vault.md). Don't edit the identifier: it is in its logs.\n"
+            "# The policy is a name, or a file: its path from here or from the root.\n"
             f'layout = {LAYOUT}\nidentifier = "{identifier}"\npolicy = {json.dumps(policy)}\n'
         )
         write_new_file(os.path.join(path, CONFIG_FILE), text.encode(), 0o644)
@@ -329,6 +343,8 @@ def open_vault(path: str, catalog: str = "") -> Vault:
             ),
             hint=_("Use a newer release."),
         )
+    if policy.endswith(".toml"):  # one that lies in the vault moves with it
+        policy = os.path.join(path, policy)
     return _vault(path, identifier, policy, catalog)
 
 

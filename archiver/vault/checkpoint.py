@@ -189,6 +189,7 @@ def write_checkpoint(
 def _write(vault: Vault, data: bytes, signers: Sequence[SigningKey], now: datetime) -> str:
     place = checkpoint_place(vault)
     directory = place.path(place.folder)
+    vault.refuse_links(os.path.relpath(directory, vault.path))
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         path = os.path.join(directory, f"{_next_number(vault):06}.txt")
