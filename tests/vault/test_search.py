@@ -330,6 +330,7 @@ def test_who_makes_it_secret_leaves_none_either(
 ) -> None:
     """Whether or not anybody searches again."""
     assert search(capsys, "balcon") == [A]
+    monkeypatch.setattr("archiver.amend._refuse_readerless", lambda _policy: None)
     monkeypatch.setattr("archiver.amend._sealed", lambda _data, _policy: b"age-encryption.org/v1")
     assert amend(capsys, A, "confidentiality=sealed", reason="a witness is seen").code == 0
     assert words_in(index_of(told)) == b""
