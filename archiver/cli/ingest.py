@@ -133,6 +133,7 @@ def add_ingest(app: typer.Typer, summary: str) -> None:
             output.limited(plan.findings, 20)
         if not described.secret:
             _refuse_plain(plan, sources, chosen)
+            _warn_of_sources(opened, described.description, output)
         sealing = sealing_of(key, key_dir, passphrase_file, tsa, tsa_root, now, chosen)
         create = CreateOptions(
             policy=chosen, now=now, identifier="", sealing=sealing, tag_files=described.files
@@ -180,6 +181,15 @@ def _plan(vault: Any, case: str, sources: list[str], form: str, *, encode_names:
     with without_names(form):
         options = PlanOptions(encode_names=encode_names)
         return plan_sources(sources, vault.bag_path(case, "new"), options)
+
+
+def _warn_of_sources(vault: Any, description: Any, output: Output) -> None:
+    """What is made from something secret, and says of itself that it is not."""
+    from archiver.ingest.derivations import secret_sources
+
+    for item in secret_sources(vault, description) if description else ():
+        text = _("{item} is secret, and what was made from it is taken in in clear")
+        output.warning(text.format(item=item))
 
 
 def _refuse_plain(plan: Any, sources: list[str], policy: Any) -> None:

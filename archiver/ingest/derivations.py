@@ -16,7 +16,7 @@ from archiver.i18n import _
 from archiver.vault import Vault
 from archiver.vault.records import reading
 
-__all__ = ["refuse_unknown_sources", "unknown_items"]
+__all__ = ["refuse_unknown_sources", "secret_sources", "unknown_items"]
 
 _SHOWN = 10
 
@@ -29,6 +29,16 @@ def unknown_items(vault: Vault, names: Iterable[str]) -> tuple[str, ...]:
     with reading(vault) as records:
         known = {one.item for one in records.catalog.named(wanted) if one.state == SEALED}
     return tuple(one for one in wanted if one not in known)
+
+
+def secret_sources(vault: Vault, description: Description) -> tuple[str, ...]:
+    """The items that something was made from, as far as these are secret."""
+    names = tuple(dict.fromkeys(sources_of(description.values)))
+    if not names:
+        return ()
+    with reading(vault) as records:
+        told = {one: records.catalog.described(one) for one in names}
+    return tuple(name for name, one in told.items() if one is not None and one.secret)
 
 
 def refuse_unknown_sources(vault: Vault, description: Description) -> None:

@@ -227,6 +227,14 @@ def test_what_became_secret_is_told_of_as_that(hidden: Scene) -> None:
     assert (done.code, "is not encrypted" in done.err) == (2, True), done.err
 
 
+def test_what_is_made_from_something_secret(hidden: Scene) -> None:
+    derived = f'[[derived_from]]\nitem = "{ITEM}"\ntool = "cut"\n'
+    form = hidden.write("d.toml", f'kind = "video"\ntitle = "x"\n{derived}')
+    words = ("--case", CASE, "--unsigned", "--describe", form)
+    done = hidden.run("ingest", hidden.files[0], *words)
+    assert (done.code, f"{ITEM} is secret" in done.err) == (0, True), done.err
+
+
 # -- at the command line
 
 
