@@ -239,7 +239,7 @@ def decide(
         _("the statement doesn't say whether the witness consents: {purpose}").format(
             purpose=purpose
         ),
-        hint=_("Ask the witness, and record it with the statement."),
+        hint=_("Ask the witness, and record it: archiver describe ID --form FILE, with [consent]."),
     )
 
 

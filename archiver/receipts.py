@@ -67,6 +67,8 @@ class HandedOut:
     signatures: Mapping[str, str] = field(default_factory=dict)
     paper: bool = False
     withdrawn: bool = False
+    purpose: str = ""
+    """For which consent was asked, "" where nobody had to be."""
 
     @property
     def is_open(self) -> bool:
@@ -180,7 +182,13 @@ def _exported(case: str, link: Link, known: Mapping[str, HandedOut]) -> HandedOu
         form=detail["form"],
         sha256=detail["receipt_sha256"],
         exporters=tuple(signers),
+        purpose=_purpose(detail.get("consent")),
     )
+
+
+def _purpose(consent: object) -> str:
+    told = consent.get("purpose") if isinstance(consent, Mapping) else ""
+    return told if isinstance(told, str) else ""
 
 
 def _is_digest(text: Any) -> bool:

@@ -185,7 +185,8 @@ def _tell_sent(sent: Any, output: Output) -> None:
         return
     output.line(_("It was handed out before, and can't be called back. Its receipts:"))
     for each in sent:
-        output.line(printable(f"  {each.at.isoformat(' ', 'seconds')}  {each.receipt}"))
+        told = f"  {each.at.isoformat(' ', 'seconds')}  {each.receipt}  {each.purpose}"
+        output.line(printable(told.rstrip()))
     output.hint(_("Tell the receivers: see 'archiver receipt list'."))
 
 

@@ -71,6 +71,8 @@ def list_owed(
             if one not in hidden:
                 output.line(printable(line(one)))
         _tell_hidden(len(hidden), output, keys=bool(identity))
+        if not chosen:
+            output.say(_("nothing is owed"))
     return 1 if any(one.problem for one in chosen) else 0
 
 

@@ -103,7 +103,12 @@ def _add_show(app: typer.Typer) -> None:
     ) -> int:
         from archiver.describe.owed import read_checked
 
-        if profile + json_schema + as_json > 1 or (identifier and not profile):
+        if identifier and not profile:
+            raise UsageError(
+                _("--identifier goes with --bagit-profile"),
+                hint=_("See 'archiver policy show --help'."),
+            )
+        if profile + json_schema + as_json > 1:
             raise UsageError(
                 _("these options don't go together"), hint=_("See 'archiver policy show --help'.")
             )

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from archiver.describe.fields import AUTOMATIC, Field
+from archiver.describe.fields import AUTOMATIC, KINDS, Field, fields_of
 from archiver.i18n import _
 from archiver.tomlfile import hint_for
 
@@ -54,7 +54,11 @@ def check_fields(values: Mapping[str, Any], fields: Mapping[str, Field]) -> dict
         if key not in fields:
             shown = key[:_SHOWN]
             message = _("unknown key {key}").format(key=shown)
-            raise FieldError(key, message, hint_for(shown, tuple(fields)), is_known=False)
+            others = [kind for kind in KINDS if key in fields_of(kind)]
+            hint = hint_for(shown, tuple(fields))
+            if others:
+                hint = _("It is a field of: {kinds}.").format(kinds=", ".join(others))
+            raise FieldError(key, message, hint, is_known=False)
     return {key: check_value(field, values[key]) for key, field in fields.items() if key in values}
 
 
