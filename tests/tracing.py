@@ -21,6 +21,12 @@ starts, imports and ends takes a quarter of the time. Not for kills: with it, st
 signals.
 """
 
+FULL = os.environ.get("ARCHIVER_SOAK") == "1"
+"""Whether the full form of the fault tests was asked for."""
+ERRORS = ("ENOSPC", "EIO") if FULL else ("ENOSPC",)
+"""Of calls that write; those that read have EIO in the short form as well."""
+HOWS = ("signal=SIGKILL", *(f"error={one}" for one in ERRORS))
+
 
 def can_trace() -> bool:
     """Whether strace is there and may trace; in CI it must be there."""

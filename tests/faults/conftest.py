@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-FULL = os.environ.get("ARCHIVER_SOAK") == "1"
+from tests.tracing import FULL
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.bag.making import ENVIRONMENT, ROOT
 from tests.faults import batch_child
 from tests.faults.test_disks import tmpfs
 from tests.sealing import Office, check, write_key
-from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
+from tests.tracing import ERRORS, STRACE, chosen, fault, needs_strace, recording, touching
 from tests.vault.looking import items, links
 from tests.watch.units import bags, staging
 
@@ -161,7 +161,7 @@ def test_a_kill_at_each_call(scene: Scene, kind: str, call: str, full: bool) -> 
 
 
 @needs_strace
-@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("call", CALLS)
 def test_an_error_at_each_writing_call(scene: Scene, call: str, error: str, full: bool) -> None:
     """Entries 3, 4 and 6: into a vault, the more for a directory in the full form."""

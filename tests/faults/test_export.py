@@ -26,7 +26,7 @@ from archiver.vault.check import check_logs
 from tests.bag.making import ENVIRONMENT, ROOT
 from tests.faults.test_vault import Scene
 from tests.sealing import NOW, Office, check, tree
-from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
+from tests.tracing import HOWS, STRACE, chosen, fault, needs_strace, recording, touching
 
 ITEM = "c-E-0001"
 FORMS = ("directory", "tar", "zip")
@@ -139,7 +139,7 @@ def desk(tmp_path: Path, office: Office, tally: Counter[str]) -> Desk:
 
 
 @needs_strace
-@pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC", "error=EIO"])
+@pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("call", CALLS)
 def test_each_system_call(desk: Desk, call: str, how: str, full: bool) -> None:
     forms = FORMS if full else (_ONLY.get(call) or FORMS[(CALLS.index(call) + len(how)) % 3],)

@@ -22,14 +22,14 @@ from archiver.vault.check import check_logs
 from archiver.verify import Verdict, verify_bag
 from tests.bag.making import ENVIRONMENT, ROOT
 from tests.statement.scene import FILES, NAME, Scene, hidden, scene
-from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
+from tests.tracing import HOWS, STRACE, chosen, fault, needs_strace, recording, touching
 from tests.vault.looking import items
 
 __all__ = ["scene"]
 
 pytestmark = [
     needs_strace,
-    pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC", "error=EIO"]),
+    pytest.mark.parametrize("how", HOWS),
 ]
 
 

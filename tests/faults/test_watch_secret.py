@@ -29,7 +29,7 @@ from archiver.verify import Verdict, verify_bag
 from tests.faults.leaking import leaks
 from tests.faults.watching import Site
 from tests.sealing import Office
-from tests.tracing import STRACE, chosen, fault, needs_strace, recording, touching
+from tests.tracing import HOWS, STRACE, chosen, fault, needs_strace, recording, touching
 from tests.vault.looking import items
 
 NEEDLES = {
@@ -149,7 +149,7 @@ def test_kills_at_random(site: Secrets, full: bool, tally: Counter[str]) -> None
 
 
 @needs_strace
-@pytest.mark.parametrize("how", ["signal=SIGKILL", "error=ENOSPC", "error=EIO"])
+@pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("call", ["mkdir", "write", "renameat2", "pwrite64", "fsync"])
 def test_each_system_call(
     tmp_path: Path, office: Office, call: str, how: str, full: bool, tally: Counter[str]
