@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from archiver.catalog import Catalog
 from archiver.catalog.facts import Ended, fact_of
 from archiver.catalog.model import SEALED, Item
-from archiver.errors import ArchiverError, CatalogError, FormatError
+from archiver.errors import ArchiverError, CatalogError, FormatError, LockedError
 from archiver.i18n import _
 from archiver.vault import Vault
 from archiver.vault.log import CaseLog
@@ -26,7 +26,7 @@ __all__ = ["Trusted", "other_than_the_log", "refuse_changed", "refuse_changed_ca
 
 _ENDING = b'"type":"ingestion end"'
 _BATCH = 500
-_TRIES = 3
+_TRIES = 1000
 
 
 class Trusted:
@@ -66,37 +66,46 @@ def refuse_changed(vault: Vault, items: Sequence[Item]) -> None:
 
 def refuse_changed_case(vault: Vault, catalog: Catalog, case: str) -> None:
     """The same of all items of ``case`` that the catalog has; another that it makes up, or
-    has no more, is noticed, too.
+    has no more, is noticed, too. Others may write meanwhile.
+    """
+    lines, counted = _counted(catalog, case)
+    differing, batch, count = set[str](), list[Ended](), 0
+    for ended in _endings(vault, case, lines):
+        count += ended.state == SEALED
+        batch.append(ended)
+        if len(batch) == _BATCH:
+            _compare(catalog, batch, differing)
+            batch = []
+    _compare(catalog, batch, differing)
+    rows = catalog.named(sorted(differing))
+    if len(rows) < len(differing) or count != counted:
+        raise other_than_the_log(vault, min(differing, default=case))
+    refuse_changed(vault, rows)  # what has ended again since is told behind these lines
+
+
+def _counted(catalog: Catalog, case: str) -> tuple[int, int]:
+    """Up to which line of a case's log the catalog has taken in how many sealed items. Raises
+    LockedError where that never stands still.
     """
     for _try in range(_TRIES):
-        lines, count = catalog.position(case).lines, 0
-        differing: dict[str, Ended] = {}
-        batch: list[Ended] = []
-        for ended in _endings(vault, case, lines):
-            count += ended.state == SEALED
-            batch.append(ended)
-            if len(batch) == _BATCH:
-                _compare(catalog, batch, differing)
-                batch = []
-        _compare(catalog, batch, differing)
-        counted = catalog.count_sealed(case)
-        if catalog.position(case).lines != lines:  # somebody wrote meanwhile
-            continue
-        if differing or count != counted:
-            raise other_than_the_log(vault, min(differing, default=case))
-        return
-    refuse_changed(vault, list(catalog.items(case=case)))
+        lines, counted = catalog.position(case).lines, catalog.count_sealed(case)
+        if catalog.position(case).lines == lines:
+            return lines, counted
+    raise LockedError(
+        _("{case}: too much is written at this moment").format(case=case),
+        hint=_("Run the command again."),
+    )
 
 
-def _compare(catalog: Catalog, batch: Sequence[Ended], differing: dict[str, Ended]) -> None:
+def _compare(catalog: Catalog, batch: Sequence[Ended], differing: set[str]) -> None:
     """What was refused and sealed then has two endings: the last one counts."""
     rows = {one.item: one for one in catalog.named([one.item for one in batch])}
     for ended in batch:
         row = rows.get(ended.item)
         if row is not None and _is_told(row, ended):
-            differing.pop(ended.item, None)
+            differing.discard(ended.item)
         else:
-            differing[ended.item] = ended
+            differing.add(ended.item)
 
 
 def _is_told(item: Item, ended: Ended | None) -> bool:

@@ -209,3 +209,35 @@ def test_an_amendment_that_is_longer_than_what_can_be_read(
     done = run(capsys, "describe", "amend", ITEM, *words)
     assert (done.code, "too long" in done.err) == (2, True), done.err
     assert run(capsys, "show", ITEM).code == 0
+
+
+def test_others_may_write_meanwhile(
+    filled: Vault, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sealed while the rows are compared is no difference."""
+    from archiver.vault import sealed
+
+    real, written = sealed._compare, list[int]()
+
+    def meanwhile(*given: Any) -> None:
+        real(*given)
+        if not written:
+            written.append(1)
+            shutil.copytree("one", "four")
+            Path("four/more").write_bytes(b"more")
+            assert run(capsys, "ingest", "four", "--case", "a", "--unsigned").code == 0
+
+    monkeypatch.setattr(sealed, "_compare", meanwhile)
+    with reading(filled) as records:
+        refuse_changed_case(filled, records.catalog, "a")
+        assert records.catalog.count_sealed("a") == 3
+        refuse_changed_case(filled, records.catalog, "a")
+
+
+def test_what_was_refused_first_and_sealed_then(filled: Vault, capsys: Capture) -> None:
+    begun = {"item": "a-E-0003", "number": 3, "key": "k"}
+    append(filled, "a", Event(type="ingestion start", at=NOW, detail=begun))
+    assert run(capsys, "withdraw", "a-E-0003", "--reason", "a slip").code == 0
+    with reading(filled) as records:
+        refuse_changed_case(filled, records.catalog, "a")
+    assert run(capsys, "audit", "--all").code == 0
