@@ -143,8 +143,7 @@ def _refuse_other_index(vault: Vault, item: Item, told: Told) -> None:
     """
     refuse_changed(vault, [item])
     log = amendments_told(vault, item)
-    described = item.detail.get("description")
-    path = str(described.get("path", "")) if isinstance(described, dict) else ""
+    path = str(item.description.get("path", ""))
     secret = path.endswith(SEALED_ENDING) or any(one.secret for one in log)
     known = [one.sha256 for one in told.amendments]
     if secret != told.secret or known != [one.sha256 for one in log]:

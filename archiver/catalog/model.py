@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -93,6 +94,14 @@ class Item:
     files: int = 0
     detail: dict[str, Any] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What the log tells of the description that it was sealed with: ``kind``, ``path``,
+        ``sha256``; empty where there was none.
+        """
+        told = self.detail.get("description")
+        return told if isinstance(told, dict) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell("error:", _("file names are not read as UTF-8 here"))
         _tell("hint:", _("Set LC_ALL=C.UTF-8 and run the command again."))
         return EXIT_FAILED
-    for ending in (signal.SIGTERM, signal.SIGQUIT):  # what was opened in clear is taken away
-        signal.signal(ending, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-        signal.signal(signal.SIGHUP, _interrupt)  # the terminal was closed
+    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGHUP, signal.SIGQUIT):  # the terminal was closed, or its quit key
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup, a shell's background
+            signal.signal(ending, _interrupt)
     return _run(given, debug="--debug" in flags, color=_wants_color(flags))
 
 

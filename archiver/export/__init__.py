@@ -231,9 +231,7 @@ class _Run:
         records = [data for name, data in sorted(amendments.items()) if name.endswith(_RECORD)]
         if not records or any(name.endswith(SEALED_ENDING) for name in amendments):
             return
-        found = self.item.detail.get("description")
-        told = found if isinstance(found, dict) else {}
-        digest, first = str(told.get("sha256", "")), None
+        digest, first = str(self.item.description.get("sha256", "")), None
         if digest:
             path = os.path.join(copied, *DESCRIPTION_PATH.split("/"))
             first = Description.parse(read_record(path, digest))

@@ -98,7 +98,7 @@ class _Item:
         self._level = description.confidentiality if description else ""
         open_one = description is not None and not description.is_secret
         self._description = description if open_one else None
-        sealed_in_clear = self._told().get("path") == DESCRIPTION_PATH or not self._told()
+        sealed_in_clear = item.description.get("path", DESCRIPTION_PATH) == DESCRIPTION_PATH
         # What became secret has a bag in clear: its file names may say what is now kept back.
         self._hides_files = sealed_in_clear and (
             secret or (description is not None and description.is_secret)
@@ -130,13 +130,8 @@ class _Item:
         return {"kind": kind, **told}
 
     def _kind(self) -> str:
-        kind = self._told().get("kind", "")
+        kind = self._item.description.get("kind", "")
         return kind if isinstance(kind, str) else ""
-
-    def _told(self) -> Mapping[str, Any]:
-        """What the log tells of the description that it was sealed with."""
-        described = self._item.detail.get("description")
-        return described if isinstance(described, dict) else {}
 
     def _policy(self) -> str:
         """Its name; of a file's path the rest may name people."""

@@ -345,10 +345,9 @@ def history_of(
     """
     if amendments is None:
         amendments = amendments_told(vault, item)
-    found = item.detail.get("description")
-    told = found if isinstance(found, dict) else {}
+    told = item.description
     path = told.get("path")
-    if path not in (PLAIN_PATH, DESCRIPTION_PATH) and not (found is None and amendments):
+    if path not in (PLAIN_PATH, DESCRIPTION_PATH) and not (not told and amendments):
         raise FormatError(_("{item} has no description").format(item=item.item))
     secret = path == DESCRIPTION_PATH or any(one.secret for one in amendments)
     if secret and identities is None:
@@ -370,8 +369,7 @@ def history_of(
 
 def is_encrypted(item: Item) -> bool:
     """Whether the bag of an item holds ciphertexts: else it became secret by an amendment."""
-    found = item.detail.get("description")
-    return isinstance(found, dict) and found.get("path") == DESCRIPTION_PATH
+    return item.description.get("path") == DESCRIPTION_PATH
 
 
 def _sealed_description(

@@ -18,7 +18,10 @@ __all__ = ["DESCRIPTION", "TEMPORARY", "Rules", "is_hidden_work"]
 DESCRIPTION = b".toml"
 """``NAME.ext.toml`` beside ``NAME.ext`` describes it."""
 TEMPORARY = N_("a temporary name: still being written")
-_OWN = b".archiver-"
+_OWN = tuple(
+    b".archiver-" + one
+    for one in (b"staging", b"batch-", b"statement-", b"secret-", b"opening-", b"watch-")
+)
 _WILDCARDS = re.compile(r"[*?\[]")
 
 

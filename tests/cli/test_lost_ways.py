@@ -12,7 +12,7 @@ import pytest
 from archiver.vault import open_vault
 from tests.bag.making import ROOT
 from tests.helpers import run
-from tests.sealing import make_source
+from tests.sealing import Office, make_source, write_key
 
 Capture = pytest.CaptureFixture[str]
 
@@ -39,7 +39,10 @@ def test_a_folder_of_nearly_a_command_s_name_is_a_folder(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "statu").mkdir()
     done = run(capsys, "watch", "statu", "--once")
+    assert (done.code, "where are bags to go?" in done.err) == (2, True), done.err
+    done = run(capsys, "watch", "statu", "--once", "-o", "out")
     assert "no command" not in done.err
+    assert Path("out").is_dir()
 
 
 def test_every_command_has_its_help_in_the_docs() -> None:
@@ -78,7 +81,7 @@ def test_a_policy_goes_with_its_vault(
 
 @pytest.mark.parametrize("place", ["receipts", "receipts/c", "custody/checkpoints"])
 def test_nothing_is_written_through_a_link(
-    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, office: Office
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ARCHIVER_VAULT", str(tmp_path / "vault"))
@@ -89,11 +92,12 @@ def test_nothing_is_written_through_a_link(
     link = tmp_path / "vault" / place
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(tmp_path / "elsewhere")
-    command = ("export", "c-E-0001", "out")
+    command: tuple[str, ...] = ("export", "c-E-0001", "out")
     if "checkpoints" in place:
-        command = ("events", "checkpoint", "--unsigned")
+        write_key(office.ben, tmp_path / "keys", "ben")
+        command = ("events", "checkpoint", "--key", "keys/ben.key")
     done = run(capsys, *command)
-    assert done.code != 0
+    assert (done.code, "is a link: a vault has none" in done.err) == (5, True), done.err
     assert os.listdir("elsewhere") == []
     assert not os.path.lexists("out")
 

@@ -36,6 +36,7 @@ def test_directories_that_are_not_looked_at() -> None:
     rules = Rules(WatchPolicy(ignore=("cache",), originals="move", move_to="archived/"))
     for own in (b".archiver-opening-0", b"a/.archiver-secret-0", b".archiver-staging-x"):
         assert rules.skips(own)
+    assert not rules.skips(b".archiver-notes")
     assert rules.skips(b"d/cache")
     assert rules.skips(b"archived")
     assert not rules.skips(b"d/archived")
